@@ -6,6 +6,8 @@ Generative-Adversarial Modeling, NIPS 2016, section 3.1 and figure 1.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
 from torch import nn
@@ -35,7 +37,7 @@ class VolumetricGenerator(nn.Module):
         widths = list(channels)
         # A transposed convolution of a 1³ input by a 4³ kernel is a linear map; it stays a convolution as published.
         layers: list[nn.Module] = [nn.ConvTranspose3d(latent_size, widths[0], 4, bias=False)]
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.BatchNorm3d(before), nn.ReLU(inplace=True)]
             layers += [nn.ConvTranspose3d(before, after, 4, stride=2, padding=1, bias=False)]
         layers += [nn.BatchNorm3d(widths[-1]), nn.ReLU(inplace=True)]
