@@ -127,6 +127,13 @@ class OutOfMemoryError(Gan3DError):
     default_hint = "Lower the resolution or the count, or set the device to CPU in the preferences."
 
 
+class DeviceError(Gan3DError):
+    """The device that was asked for does not exist on the worker's machine."""
+
+    code = "device"
+    default_hint = "Set the device to automatic or CPU."
+
+
 class CancelledError(Gan3DError):
     """The user asked for it. Shapes that were finished before are kept."""
 
