@@ -24,6 +24,8 @@ from .process import WorkerProcess
 from .protocol import Message
 from .vocabulary import read_event
 
+_LAST_WORDS_S = 0.5
+
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
@@ -286,12 +288,15 @@ class WorkerClient:
         self._send_request()
 
     def _check_life(self, process: WorkerProcess) -> None:
-        """Notice its end, once all it wrote has been read, or a second later if something else holds its pipes."""
-        if process.exit_code is None and not process.streams_ended:
+        """Notice its end: the process's or its output's. The rest of either gets a moment to follow, for a better
+        message; it may never come, where a child of the worker holds the pipes open."""
+        exited = process.exit_code is not None
+        if not exited and not process.output_ended:
             return
         if self._exited_at is None:
             self._exited_at = time.monotonic()
-        if (process.exit_code is None or not process.streams_ended) and time.monotonic() - self._exited_at < 1.0:
+        whole = exited and process.output_ended and process.errors_ended
+        if not whole and time.monotonic() - self._exited_at < _LAST_WORDS_S:
             return
         self._receive(process)  # what came between the last look and the end
         if self._process is process:

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import os
 import queue
+import signal
 import subprocess
 import threading
 import time
@@ -30,6 +31,16 @@ STDERR_LINES = 40
 STDERR_LINE_BYTES = 2000
 
 _living: weakref.WeakSet[WorkerProcess] = weakref.WeakSet()
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that was started with `start_new_session`, with every process that it started."""
+    if process.poll() is None:
+        with contextlib.suppress(OSError):
+            if os.name == "posix":
+                os.killpg(process.pid, signal.SIGKILL)
+            else:
+                process.kill()
 
 
 class WorkerProcess:
@@ -83,10 +94,14 @@ class WorkerProcess:
             return b"".join(self._stderr).decode("utf-8", "replace").strip()
 
     @property
-    def streams_ended(self) -> bool:
-        """Whether everything it ever wrote has been read."""
-        reader, _, errors = self._threads
-        return not reader.is_alive() and not errors.is_alive()
+    def output_ended(self) -> bool:
+        """Whether every message it ever wrote has been read, and no other can come."""
+        return not self._threads[0].is_alive()
+
+    @property
+    def errors_ended(self) -> bool:
+        """Whether all it ever wrote to stderr has been read."""
+        return not self._threads[2].is_alive()
 
     @property
     def heard_at(self) -> float:
@@ -109,8 +124,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Kill it; returns at once, and no zombie stays."""
-        with contextlib.suppress(OSError):
-            self._process.kill()
+        kill_group(self._process)
         self.end(0.0)
 
     def join(self, timeout: float) -> bool:
@@ -123,8 +137,7 @@ class WorkerProcess:
 
     def _reap(self, grace: float) -> None:
         if not self.join(grace):
-            with contextlib.suppress(OSError):
-                self._process.kill()
+            kill_group(self._process)
             self._process.wait()
         _living.discard(self)
 
@@ -208,6 +221,5 @@ class _Inbox:
 def _kill_living() -> None:
     """Leave no worker behind when the interpreter ends. (A worker ends by itself too, when its stdin does.)"""
     for process in list(_living):
-        with contextlib.suppress(OSError):
-            process._process.kill()
+        kill_group(process._process)
         process.join(1.0)

@@ -1,0 +1,1 @@
+"""Making the worker's environment."""
