@@ -44,7 +44,7 @@ def bake(
     size: int,
     step: Callable[[float], None] = lambda _: None,
 ) -> Images:
-    """Ask the field for the material at the surface point of every texel, and fill the rest from the nearest such texel.
+    """Ask the field for the material at the surface point of every texel; the rest repeats the nearest such texel.
 
     Args:
         vertices: (V, 3) in the units of the cube.

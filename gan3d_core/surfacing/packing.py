@@ -28,7 +28,6 @@ def pack(corners: np.ndarray, charts: np.ndarray, gutter: float) -> np.ndarray:
         (F, 3, 2) in [0, 1].
     """
     spread, sizes = _upright(corners, charts)
-    # With k times the charts, rectangles are first tried at the scale at which they would fill the square.
     best = _largest_scale(sizes, 0.0)
     scale = _largest_scale(sizes, gutter)
     while scale < best / 3.0:

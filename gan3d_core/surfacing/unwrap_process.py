@@ -1,9 +1,9 @@
 """The child process of `atlas`: arrays on its standard input, an atlas on its standard output.
 
-xatlas (I. Castaño's and J. Young's library) cannot be interrupted, so it runs in a process of its own, which can. This
-file is started by its path and imports numpy and xatlas only. Its input: .npy arrays of the vertices (V, 3) float32, the
-faces (F, 3) uint32, and the time limit in seconds, a float64. Its output: .npy arrays of the planar corner coordinates
-(F, 3, 2) float32, one unit for all charts, and of each face's chart (F,) int32.
+xatlas (by J. Young, after I. Castaño's thekla_atlas) cannot be interrupted, so it runs in a process of its own, which
+can. This file is started by its path and imports numpy and xatlas only. Its input: .npy arrays of the vertices (V, 3)
+float32, the faces (F, 3) uint32, and the time limit in seconds, a float64. Its output: .npy arrays of the planar corner
+coordinates (F, 3, 2) float32, one unit for all charts, and of each face's chart (F,) int32.
 """
 
 from __future__ import annotations
