@@ -18,12 +18,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-
 PROMPT = "gan3d"
 """Name of the environments made here: what `venv` writes into pyvenv.cfg, and how they are told from a user's own."""
 
 
-class EnvironmentProblem(Exception):
+class PreparationError(Exception):
     """Why the environment cannot be made, and what to do about it."""
 
 
@@ -76,12 +75,12 @@ def make(environment: Path, requirements: Path, wanted: tuple[int, int], pip_arg
     """Bring `environment` to the state of `requirements`; True when something was installed.
 
     Raises:
-        EnvironmentProblem: another Python, no venv module, or an installation that failed.
+        PreparationError: another Python, no venv module, or an installation that failed.
     """
     version = ".".join(map(str, wanted))
     if sys.version_info[:2] != wanted:
         found = ".".join(map(str, sys.version_info[:3]))
-        raise EnvironmentProblem(
+        raise PreparationError(
             f"This needs Python {version}, and {sys.executable} is Python {found}.\n"
             f"Install Python {version} (Blender's own version), then name it: make PYTHON=/path/to/python{version} …"
         )
@@ -96,7 +95,7 @@ def make(environment: Path, requirements: Path, wanted: tuple[int, int], pip_arg
     stamp.unlink(missing_ok=True)
     result = subprocess.run([*command, *pip_arguments, "-r", str(requirements)])
     if result.returncode:
-        raise EnvironmentProblem(
+        raise PreparationError(
             "pip could not install the packages; its own words stand above.\n"
             "Check the network, and that about 3 GB are free (12 GB on Linux, where PyPI's torch brings CUDA with it; "
             "see README.md for the smaller CPU build)."
@@ -112,18 +111,18 @@ def _create(environment: Path, wanted: tuple[int, int]) -> None:
     """Create the environment if it is missing; one of our own with another Python, or broken, is made again."""
     if environment.exists():
         if not (environment / "pyvenv.cfg").is_file():
-            raise EnvironmentProblem(f"{environment} exists and is no virtual environment. Move it away, and try again.")
-        question = "import sys; sys.exit(sys.version_info[:2] != (%d, %d))" % wanted
+            raise PreparationError(f"{environment} exists and is no virtual environment. Move it away, and try again.")
+        question = f"import sys; sys.exit(sys.version_info[:2] != {wanted})"
         python = python_of(environment)
         if python.exists() and subprocess.run([str(python), "-c", question]).returncode == 0:
             return
         if PROMPT not in (environment / "pyvenv.cfg").read_text("utf-8"):
-            raise EnvironmentProblem(f"{environment} belongs to another Python and was not made here. Move it away.")
+            raise PreparationError(f"{environment} belongs to another Python and was not made here. Move it away.")
         print(f"{environment} belongs to another Python or is broken: making it again.", flush=True)
         shutil.rmtree(environment)
     result = subprocess.run([sys.executable, "-m", "venv", "--prompt", PROMPT, str(environment)])
     if result.returncode:
-        raise EnvironmentProblem(
+        raise PreparationError(
             "Python could not make a virtual environment; its own words stand above.\n"
             "On Debian and Ubuntu: apt install python3-venv."
         )
@@ -139,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     major, minor = options.python.split(".")
     try:
         make(options.environment, options.requirements, (int(major), int(minor)), options.pip.split())
-    except EnvironmentProblem as problem:
+    except PreparationError as problem:
         print(f"\n{problem}", file=sys.stderr)
         return 1
     return 0
