@@ -134,6 +134,13 @@ class DeviceError(Gan3DError):
     default_hint = "Set the device to automatic or CPU."
 
 
+class OutputError(Gan3DError):
+    """A result that cannot be written where it was wanted."""
+
+    code = "output"
+    default_hint = "Choose another folder, or check its permissions and the free space on the disk."
+
+
 class CancelledError(Gan3DError):
     """The user asked for it. Shapes that were finished before are kept."""
 

@@ -60,24 +60,22 @@ class Estimator:
     def __init__(self) -> None:
         self._measured: dict[Hashable, dict[str, float]] = {}
         self._keys: list[Hashable] = []
-        self._loaded: set[Hashable] = set()
+        self._first: list[bool] = []
         self._best = 0.0
 
     def begin(self, keys: list[Hashable]) -> None:
         """Start a request whose shapes have these keys, in order."""
         self._keys = keys
-        self._loaded = set()
+        first = {key: index for index, key in reversed(list(enumerate(keys)))}
+        self._first = [first[key] == index for index, key in enumerate(keys)]
         self._best = 0.0
 
     def finished(self, index: int, timings: dict[str, float]) -> None:
         """Learn from shape `index`: the mean of what was known and what was measured, so one slow shape fades."""
-        key = self._keys[index]
-        known = self._measured.setdefault(key, {})
+        known = self._measured.setdefault(self._keys[index], {})
         for stage, seconds in timings.items():
-            if stage in ONCE and index > 0:
-                continue
-            known[stage] = seconds if stage not in known else (known[stage] + seconds) / 2
-        self._loaded.add(key)
+            if stage not in ONCE or self._first[index]:
+                known[stage] = seconds if stage not in known else (known[stage] + seconds) / 2
 
     def at(self, index: int, stage: str, fraction: float) -> tuple[float, float | None]:
         """Where a request stands.
@@ -91,21 +89,16 @@ class Estimator:
             The fraction of the whole request, which never falls within one request, and the seconds left (None
             while nothing like it was measured).
         """
-        done = sum(self._total(key) for key in self._keys[:index])
-        key = self._keys[index]
-        costs = self._costs(key)
+        costs = self._costs(index)
         position = STAGES.index(stage) if stage in STAGES else len(STAGES)
         inside = sum(costs.get(name, 0.0) for name in STAGES[:position]) + costs.get(stage, 0.0) * fraction
-        rest = sum(self._total(later) for later in self._keys[index + 1 :])
-        total = done + self._total(key) + rest
-        if total > 0:
-            self._best = max(self._best, min(1.0, (done + inside) / total))
-        known = all(each in self._measured for each in self._keys[index:])
-        return self._best, max(0.0, self._total(key) - inside) + rest if known else None
+        totals = [sum(self._costs(each).values()) for each in range(len(self._keys))]
+        if sum(totals) > 0:
+            self._best = max(self._best, min(1.0, (sum(totals[:index]) + inside) / sum(totals)))
+        known = all(key in self._measured for key in self._keys[index:])
+        return self._best, max(0.0, totals[index] - inside) + sum(totals[index + 1 :]) if known else None
 
-    def _costs(self, key: Hashable) -> dict[str, float]:
-        costs = self._measured.get(key, self._SHARES)
-        return {stage: cost for stage, cost in costs.items() if not (stage in ONCE and key in self._loaded)}
-
-    def _total(self, key: Hashable) -> float:
-        return sum(self._costs(key).values())
+    def _costs(self, index: int) -> dict[str, float]:
+        """Seconds by stage of one shape, or shares where nothing was measured."""
+        costs = self._measured.get(self._keys[index], self._SHARES)
+        return {stage: cost for stage, cost in costs.items() if stage not in ONCE or self._first[index]}

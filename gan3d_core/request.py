@@ -46,8 +46,9 @@ def recipes_for(
     *,
     category: str = "",
     checkpoint: str = "",
+    base: Recipe | None = None,
     count: int = 1,
-    seed: int = 0,
+    seed: int | None = None,
     random: bool = False,
     checkpoint_dirs: Iterable[str | os.PathLike[str]] = (),
     **settings: Any,
@@ -57,31 +58,34 @@ def recipes_for(
     Args:
         category: takes its best installed checkpoint. Not used where `checkpoint` is given.
         checkpoint: its identity, or a path to its folder.
+        base: a recipe to start from. Its checkpoint and hash hold unless one of the above is given.
         count: how many shapes, 1 … `MAX_COUNT`.
-        seed: of the first; see `seeds_for`.
+        seed: of the first, see `seeds_for`; None = the base's, or 0.
         random: take random seeds instead.
         checkpoint_dirs: folders of checkpoints beyond the shipped ones.
-        settings: further fields of `Recipe`; None = the default, which for truncation and resolution is the
-            checkpoint's own.
+        settings: further fields of `Recipe`; None = the base's, or the default, which for truncation and resolution
+            is the checkpoint's own.
 
     Raises:
         CheckpointError: no such checkpoint, or a broken one.
-        RecipeError: a value out of range, an unknown field, or neither category nor checkpoint.
+        RecipeError: a value out of range, an unknown field, or nothing that says what to generate.
     """
-    folders = list(checkpoint_dirs)
-    if checkpoint:
-        found = checkpoints.find(checkpoint, folders)
-    elif category:
-        found = checkpoints.default_for(category, folders)
+    given = {field: value for field, value in settings.items() if value is not None}
+    unknown = sorted(set(given) - set(Recipe.__dataclass_fields__))
+    if unknown:
+        raise RecipeError(f"A recipe has no {', '.join(unknown)}.")
+    if checkpoint or category:
+        folders = list(checkpoint_dirs)
+        found = checkpoints.find(checkpoint, folders) if checkpoint else checkpoints.default_for(category, folders)
+        # A folder given by its path is named by it in the recipe too, or it could not be found again.
+        name = found.id if found.id == checkpoint or not checkpoint else str(found.path.resolve())
+        if base is None:
+            first = Recipe(name, truncation=found.config.truncation, resolution=found.config.resolution)
+        else:
+            first = base.replace(checkpoint=name, checkpoint_hash="")
+    elif base is not None:
+        first = base
     else:
         raise RecipeError("Neither a category nor a checkpoint was named.", "Choose what to generate.")
-    # A folder given by its path is named by it in the recipe too, or it could not be found again.
-    name = found.id if found.id == checkpoint or not checkpoint else str(found.path.resolve())
-    given = {field: value for field, value in settings.items() if value is not None}
-    defaults = {"truncation": found.config.truncation, "resolution": found.config.resolution}
-    try:
-        first = Recipe(checkpoint=name, **{**defaults, **given})
-    except TypeError:
-        known = set(Recipe.__dataclass_fields__)
-        raise RecipeError(f"A recipe has no {', '.join(sorted(set(given) - known))}.") from None
-    return [first.replace(seed=each) for each in seeds_for(count, seed, random=random)]
+    first = first.replace(**given)
+    return [first.replace(seed=each) for each in seeds_for(count, first.seed if seed is None else seed, random=random)]

@@ -68,6 +68,11 @@ def load_package():
     spec.loader.exec_module(module)
 
 
+def missing_packages():
+    """Names of the packages this Python lacks. None is imported."""
+    return [package for package, module in MODULES.items() if importlib.util.find_spec(module) is None]
+
+
 def find_problem():
     """What is wrong with this Python, as (message, hint), or None."""
     where = f"{sys.executable}, Python {sys.version_info[0]}.{sys.version_info[1]}.{sys.version_info[2]}"
@@ -76,7 +81,7 @@ def find_problem():
             f"The worker needs Python {MINIMUM_PYTHON[0]}.{MINIMUM_PYTHON[1]} or newer; this is {where}.",
             "Choose another Python in the add-on's preferences, or let GAN3D set one up.",
         )
-    missing = [package for package, module in MODULES.items() if importlib.util.find_spec(module) is None]
+    missing = missing_packages()
     if missing:
         return (
             f"The worker's Python ({where}) lacks {', '.join(missing)}.",
@@ -94,9 +99,12 @@ def find_problem():
     return None
 
 
-def main(arguments):
-    stdin, stdout = take_streams()
-    load_package()
+def run(arguments, stdin, stdout):
+    """Check this Python, then serve. `gan3d_core` must be importable.
+
+    Returns:
+        The exit code, where the worker cannot start; else the process ends with its input.
+    """
     problem = find_problem()
     if problem is not None:
         from gan3d_core.errors import WorkerStartError
@@ -108,6 +116,12 @@ def main(arguments):
     from gan3d_core.worker.server import serve
 
     return serve(arguments, stdin, stdout)
+
+
+def main(arguments):
+    streams = take_streams()
+    load_package()
+    return run(arguments, *streams)
 
 
 if __name__ == "__main__":
