@@ -16,7 +16,7 @@ from .bake import rasterise
 from .measures import face_vectors
 from .packing import pack
 
-ROUNDS = 8
+ROUNDS = 4
 """Times that overlapping faces are moved into charts of their own; on chairs one or two empty the list."""
 STEEPEST = 0.5
 """A face may join its neighbours' direction if the cosine to it is at least this; a face's own is at least 1/√3."""

@@ -86,10 +86,9 @@ def _generic(values: np.ndarray) -> np.ndarray:
     near = values[beside].astype(np.float64)
     if not len(near):
         return values
-    typical = np.abs(near).mean()
+    smallest = max(ZERO_SNAP * float(np.abs(near).mean()), 1e-30)
     # The same "random" numbers every time: the result must be repeatable.
     jitter = np.random.Generator(np.random.Philox(key=0)).uniform(1.0, 1.0 + JITTER, len(near))
-    size = np.maximum(np.abs(near), max(ZERO_SNAP * typical, 1e-30)) * jitter
-    result = values.copy()
-    result[beside] = np.where(near < 0, -size, size)
-    return result
+    sizes = np.maximum(np.abs(values), np.float32(smallest))
+    sizes[beside] *= jitter
+    return np.where(inside, -sizes, sizes)

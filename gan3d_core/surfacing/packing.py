@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+CROWD = 300
+"""With more charts than this they are placed on shelves, whose cost grows with their number and not its square."""
 HALVINGS = 14
 """Bisections of the scale: the last changes it by less than a ten-thousandth."""
 
@@ -83,6 +85,8 @@ def _skyline(rectangles: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarra
     Returns:
         (C, 2) lower left corners, (C,) whether each is turned by 90°, and whether all of them fit.
     """
+    if len(rectangles) > CROWD:
+        return _shelves(rectangles, side)
     places = np.zeros_like(rectangles)
     turned = np.zeros(len(rectangles), bool)
     line = [(0.0, 0.0, side)]  # x, y, width of the steps, from left to right
@@ -100,6 +104,24 @@ def _skyline(rectangles: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarra
         places[chart] = x, y
         turned[chart] = bool(turn)
         line = _raise(line, x, wide, top)
+    return places, turned, True
+
+
+def _shelves(rectangles: np.ndarray, side: float) -> tuple[np.ndarray, np.ndarray, bool]:
+    """As `_skyline`: lying rectangles in rows, the tallest first."""
+    turned = rectangles[:, 1] > rectangles[:, 0]
+    lying = np.where(turned[:, None], rectangles[:, ::-1], rectangles)
+    places = np.zeros_like(rectangles)
+    x = y = height = 0.0
+    order = np.argsort(-lying[:, 1], kind="stable")
+    for chart, (width, tall) in zip(order.tolist(), lying[order].tolist(), strict=True):
+        if x + width > side:
+            x, y, height = 0.0, y + height, 0.0
+        if x + width > side or y + tall > side:
+            return places, turned, False
+        places[chart] = x, y
+        x += width
+        height = max(height, tall)
     return places, turned, True
 
 
