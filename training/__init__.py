@@ -1,0 +1,1 @@
+"""The laboratory: datasets, discriminators, objectives, training and evaluation. Headless; nothing imports it."""

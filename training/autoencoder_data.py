@@ -1,0 +1,97 @@
+"""Batches for the tri-plane autoencoder: grids to encode, and points to be right at."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+
+from gan3d_core.generators.triplane import TRUNCATION
+
+from .data.store import Dataset
+
+MATERIAL_GRID = 32
+
+
+@dataclasses.dataclass
+class Batch:
+    distance: torch.Tensor
+    """(B, 1, 64, 64, 64) signed distance, clipped and scaled to [−1, 1]."""
+    material: torch.Tensor
+    """(B, 6, 32, 32, 32): base colour, roughness, metallic where the surface passes, and a mask of where."""
+    near: torch.Tensor
+    """(B, P, 4) points near the surface and their distance."""
+    volume: torch.Tensor
+    """(B, Q, 4) points anywhere."""
+    surface: torch.Tensor
+    """(B, S, 6) surface points and normals."""
+    surface_material: torch.Tensor
+    """(B, S, 5) in [0, 1]."""
+    log_size: torch.Tensor
+    """(B,) logarithm of the longest side in metres."""
+
+
+class AutoencoderData:
+    """A split of a dataset in memory (about 1 MB per shape).
+
+    Args:
+        dataset: what to hold.
+        points: surface-distance points drawn per shape and batch; a quarter of them from the whole volume.
+        surface_points: points drawn for materials.
+    """
+
+    def __init__(self, dataset: Dataset, points: int, surface_points: int) -> None:
+        self.points, self.surface_points = points, surface_points
+        self.entries = dataset.entries
+        self.sdf = dataset.stack("sdf64")
+        self.near = dataset.stack("near")
+        self.volume = dataset.stack("volume")
+        self.surface = dataset.stack("surface")
+        self.material = dataset.stack("material")
+        self.log_size = np.log(np.array([entry.size_m for entry in dataset.entries], np.float32))
+        self.material_grid = np.stack([_material_grid(s, m) for s, m in zip(self.surface, self.material, strict=True)])
+
+    def __len__(self) -> int:
+        return len(self.sdf)
+
+    def grids(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the encoder reads of these shapes."""
+        distance = np.clip(self.sdf[index].astype(np.float32) / TRUNCATION, -1, 1)
+        return torch.from_numpy(distance)[:, None], torch.from_numpy(self.material_grid[index].astype(np.float32) / 255)
+
+    def batch(self, index: np.ndarray, generator: np.random.Generator) -> Batch:
+        """Draw points of the shapes `index` (B,)."""
+        distance, material = self.grids(index)
+        rows = index[:, None]
+
+        def draw(array: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+            columns = generator.integers(array.shape[1], size=(len(index), count))
+            return array[rows, columns].astype(np.float32), columns
+
+        near, _ = draw(self.near, self.points - self.points // 4)
+        volume, _ = draw(self.volume, self.points // 4)
+        surface, columns = draw(self.surface, self.surface_points)
+        return Batch(
+            distance,
+            material,
+            torch.from_numpy(near),
+            torch.from_numpy(volume),
+            torch.from_numpy(surface),
+            torch.from_numpy(self.material[rows, columns].astype(np.float32) / 255),
+            torch.from_numpy(self.log_size[index]),
+        )
+
+
+def _material_grid(surface: np.ndarray, material: np.ndarray) -> np.ndarray:
+    """(6, G, G, G) uint8: the mean material of the surface points in each cell, and 255 where there are any."""
+    size = MATERIAL_GRID
+    cell = ((surface[:, :3].astype(np.float32) + 1) * (size / 2)).astype(np.int64).clip(0, size - 1)
+    flat = (cell[:, 0] * size + cell[:, 1]) * size + cell[:, 2]
+    count = np.bincount(flat, minlength=size**3)
+    out = np.zeros((6, size**3), np.uint8)
+    for channel in range(5):
+        total = np.bincount(flat, material[:, channel], minlength=size**3)
+        out[channel] = np.rint(total / np.maximum(count, 1))
+    out[5] = np.where(count > 0, 255, 0)
+    return out.reshape(6, size, size, size)

@@ -1,0 +1,1 @@
+"""From files of any kind to a dataset of signed-distance grids, samples and materials."""

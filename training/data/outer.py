@@ -1,0 +1,101 @@
+"""The outer surface of a soup of overlapping parts: what is left when faces inside other parts are taken away.
+
+Legs run into seats and walls stand inside boxes. Distances to such hidden faces are wrong inside the shape, and a surface
+extracted from them is dented along every joint. A hidden face has inside on both of its sides.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+# Where a face is probed: its centre, and points near its corners.
+_PROBES = np.array([[1 / 3, 1 / 3, 1 / 3], [0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]])
+
+
+@dataclasses.dataclass(frozen=True)
+class OuterSurface:
+    """Pieces of the faces of a mesh, each wholly outside the other parts up to the size of a piece."""
+
+    triangles: np.ndarray
+    """(N, 3, 3) float32 corner positions."""
+    parent: np.ndarray
+    """(N,) the face each piece is part of."""
+    corners: np.ndarray
+    """(N, 3, 3) float64: barycentric weights, in the parent, of the piece's corners."""
+
+    @property
+    def vertices(self) -> np.ndarray:
+        return self.triangles.reshape(-1, 3)
+
+    @property
+    def faces(self) -> np.ndarray:
+        return np.arange(3 * len(self.triangles)).reshape(-1, 3)
+
+
+def outer_surface(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    is_inside: Callable[[np.ndarray], np.ndarray],
+    largest: float,
+    smallest: float,
+    offset: float,
+) -> OuterSurface:
+    """Cut faces along joints and drop the hidden pieces.
+
+    Args:
+        vertices, faces: the mesh, turned outward.
+        is_inside: (N, 3) points to (N,) bool.
+        largest: pieces with a longer edge are cut before they are probed, so that no joint is overlooked.
+        smallest: pieces with no longer edge are not cut any more; they go by their centre.
+        offset: how far in front of a face it is probed.
+    """
+    triangles = vertices[faces].astype(np.float64)
+    parent = np.arange(len(faces))
+    corners = np.broadcast_to(np.eye(3), (len(faces), 3, 3)).copy()
+    done: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    while len(triangles):
+        edges = np.linalg.norm(triangles[:, [1, 2, 0]] - triangles, axis=2)
+        longest = edges.max(axis=1)
+        cut = longest > largest
+        probed = np.flatnonzero(~cut)
+        front = is_inside(_in_front(triangles[probed], _PROBES[:1], offset)[:, 0])
+        hidden = front.copy()
+        # Pieces that are large enough to be cut must be of one mind at all probes.
+        wide = longest[probed] > smallest
+        if wide.any():
+            others = _in_front(triangles[probed[wide]], _PROBES[1:], offset)
+            votes = is_inside(others.reshape(-1, 3)).reshape(-1, 3)
+            mixed = (votes != front[wide, None]).any(axis=1)
+            cut[probed[wide][mixed]] = True
+        keep = probed[~hidden & ~cut[probed]]
+        done.append((triangles[keep], parent[keep], corners[keep]))
+        triangles, parent, corners = _bisect(triangles[cut], parent[cut], corners[cut], edges[cut].argmax(axis=1))
+    return OuterSurface(
+        np.concatenate([piece[0] for piece in done]).astype(np.float32),
+        np.concatenate([piece[1] for piece in done]),
+        np.concatenate([piece[2] for piece in done]),
+    )
+
+
+def _in_front(triangles: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
+    return np.einsum("pc,nck->npk", weights, triangles) + offset * normal[:, None]
+
+
+def _bisect(
+    triangles: np.ndarray, parent: np.ndarray, corners: np.ndarray, edge: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Halve every triangle across the middle of its edge number `edge` (from corner `edge` to the next)."""
+    row = np.arange(len(triangles))
+    a, b, c = edge, (edge + 1) % 3, (edge + 2) % 3
+    halves = []
+    for values in (triangles, corners):
+        middle = (values[row, a] + values[row, b]) / 2
+        one = np.stack([values[row, a], middle, values[row, c]], axis=1)
+        two = np.stack([middle, values[row, b], values[row, c]], axis=1)
+        halves.append(np.concatenate([one, two]))
+    return halves[0], np.concatenate([parent, parent]), halves[1]

@@ -1,0 +1,45 @@
+"""The volumetric discriminator of 3D-GAN (Wu et al. 2016, section 3.1): the generator mirrored."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+NORMALISATIONS = ("batch", "none", "spectral")
+
+
+class VolumetricDiscriminator(nn.Module):
+    """Strided convolutions (kernel 4, stride 2, leaky ReLU 0.2) from a volume to one number.
+
+    Args:
+        channels: widths from fine to coarse; (64, 128, 256, 512) in the paper. The input has 4 · 2^len(channels) cells
+            along each axis.
+        normalisation: `batch` as published (after every convolution but the first and the last), `spectral` (Miyato et
+            al. 2018), or `none`, which gradient penalties need.
+    """
+
+    def __init__(
+        self, channels: tuple[int, ...] | list[int] = (64, 128, 256, 512), normalisation: str = "batch"
+    ) -> None:
+        super().__init__()
+        if normalisation not in NORMALISATIONS:
+            raise ValueError(f"normalisation must be one of {', '.join(NORMALISATIONS)}")
+        self.resolution = 4 * 2 ** len(channels)
+
+        def wrap(layer: nn.Module) -> nn.Module:
+            return nn.utils.parametrizations.spectral_norm(layer) if normalisation == "spectral" else layer
+
+        layers: list[nn.Module] = []
+        before = 1
+        for index, width in enumerate(channels):
+            layers.append(wrap(nn.Conv3d(before, width, 4, stride=2, padding=1)))
+            if normalisation == "batch" and index > 0:
+                layers.append(nn.BatchNorm3d(width))
+            layers.append(nn.LeakyReLU(0.2))
+            before = width
+        self.features = nn.Sequential(*layers)
+        self.last = wrap(nn.Conv3d(before, 1, 4))
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        """(N, 1, R, R, R) occupancies in [0, 1] to (N,) outputs, large for real."""
+        return self.last(self.features(volumes)).flatten()

@@ -1,0 +1,1 @@
+"""Pictures of shapes: contact sheets for people, and renders for metrics."""

@@ -1,0 +1,173 @@
+"""Phase one of the tri-plane recipe: learn planes, distances and materials by autoencoding."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from gan3d_core.errors import TrainingError
+from gan3d_core.generators import build
+
+from .autoencoder import VolumeEncoder, reconstruction_losses
+from .autoencoder_data import AutoencoderData
+from .data.store import Dataset
+from .progress import ProgressLine
+from .run_folder import RunFolder
+from .sheets import field_sheet
+
+
+@dataclasses.dataclass(frozen=True)
+class AutoencoderRecipe:
+    """Settings of `train` for kind = "autoencoder"."""
+
+    kind: str
+    """`autoencoder`."""
+    category: str
+    """Which shapes of the dataset."""
+    options: dict[str, Any]
+    """Of the `triplane` architecture."""
+    steps: int = 6000
+    """Optimiser steps."""
+    batch: int = 16
+    """Shapes per step."""
+    points: int = 3072
+    """Distance points per shape and step; a quarter of them anywhere, the rest near the surface."""
+    surface_points: int = 1024
+    """Material points per shape and step."""
+    learning_rate: float = 1.5e-3
+    """Adam's, at its peak; a cosine takes it to a fiftieth."""
+    divergence_weight: float = 1e-4
+    """Weight of the Kullback-Leibler term, per code: small, since only smoothness is wanted of it."""
+    material_weight: float = 1.0
+    encoder_width: int = 16
+    ema_steps: float = 300.0
+    """Time constant of the weights' moving average, in steps."""
+    sheet_every: int = 500
+    snapshot_every: int = 100
+    seed: int = 0
+    threads: int = 0
+    """CPU threads; 0 leaves it to torch."""
+
+
+class AutoencoderTrainer:
+    """Holds everything that a snapshot must: networks, their averages, the optimiser and the random states."""
+
+    def __init__(self, recipe: AutoencoderRecipe, device: str) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.device, self.step = recipe, device, 0
+        self.generator = build("triplane", recipe.options).to(device)
+        self.encoder = VolumeEncoder(self.generator.code_size, recipe.encoder_width, self.generator.symmetric).to(
+            device
+        )
+        self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
+        self.encoder_ema = copy.deepcopy(self.encoder).requires_grad_(False)
+        self.parameters = [*self.encoder.parameters(), *self.generator.parameters()]
+        self.optimiser = torch.optim.Adam(self.parameters, lr=recipe.learning_rate, betas=(0.9, 0.99))
+        self.noise = torch.Generator().manual_seed(recipe.seed + 1)
+        self.order = np.random.default_rng(recipe.seed + 2)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "generator": self.generator.state_dict(),
+            "encoder": self.encoder.state_dict(),
+            "generator_ema": self.generator_ema.state_dict(),
+            "encoder_ema": self.encoder_ema.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "noise": self.noise.get_state(),
+            "order": self.order.bit_generator.state,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.step = state["step"]
+        for name in ("generator", "encoder", "generator_ema", "encoder_ema"):
+            getattr(self, name).load_state_dict(state[name])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.noise.set_state(state["noise"])
+        self.order.bit_generator.state = state["order"]
+
+    def train_step(self, data: AutoencoderData) -> dict[str, float]:
+        recipe = self.recipe
+        index = self.order.choice(len(data), recipe.batch, replace=len(data) < recipe.batch)
+        batch = data.batch(index, self.order)
+        batch = type(batch)(**{f.name: getattr(batch, f.name).to(self.device) for f in dataclasses.fields(batch)})
+        warm = min(1.0, (self.step + 1) / 100)
+        fade = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / recipe.steps)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = recipe.learning_rate * warm * fade
+        losses = reconstruction_losses(self.encoder, self.generator, batch, self.noise)
+        total = (
+            losses.distance
+            + recipe.material_weight * losses.material
+            + 0.1 * losses.size
+            + recipe.divergence_weight * losses.divergence
+        )
+        if not torch.isfinite(total):
+            raise TrainingError(f"The loss is not a number at step {self.step}.", "Lower learning_rate.")
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.step += 1
+        keep = min(1 - 1 / recipe.ema_steps, self.step / (self.step + 10))
+        for average, live in ((self.generator_ema, self.generator), (self.encoder_ema, self.encoder)):
+            for a, b in zip(average.parameters(), live.parameters(), strict=True):
+                a.lerp_(b.detach(), 1 - keep)
+        return {f.name: float(getattr(losses, f.name).detach()) for f in dataclasses.fields(losses)}
+
+    @torch.inference_mode()
+    def codes(self, data: AutoencoderData, chunk: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+        """Means and log-variances (N, code_size) of every shape, by the averaged encoder."""
+        parts = []
+        for begin in range(0, len(data), chunk):
+            distance, material = data.grids(np.arange(begin, min(begin + chunk, len(data))))
+            parts.append(self.encoder_ema(distance.to(self.device), material.to(self.device)))
+        return torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts])
+
+
+def train_autoencoder(recipe: AutoencoderRecipe, dataset: Path, run: Path, device: str) -> AutoencoderTrainer:
+    """Train until `recipe.steps`, going on from the run's snapshot if there is one. Ctrl-C saves and stops.
+
+    Raises:
+        DatasetError, TrainingError
+    """
+    folder = RunFolder(run, dataclasses.asdict(recipe))
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    trainer = AutoencoderTrainer(recipe, device)
+    state = folder.load()
+    if state is not None:
+        trainer.restore(state)
+    data = AutoencoderData(Dataset(dataset, "train", recipe.category), recipe.points, recipe.surface_points)
+    shown = np.linspace(0, len(data) - 1, min(8, len(data))).round().astype(int)
+    progress = ProgressLine("Autoencoder", recipe.steps, trainer.step)
+    mean: dict[str, float] = {}
+    try:
+        while trainer.step < recipe.steps:
+            for key, value in trainer.train_step(data).items():
+                mean[key] = 0.95 * mean[key] + 0.05 * value if key in mean else value
+            if trainer.step % 20 == 0:
+                folder.log(trainer.step, mean)
+            progress.update(trainer.step, " ".join(f"{key} {value:.4f}" for key, value in mean.items()))
+            if trainer.step % recipe.snapshot_every == 0 or trainer.step == recipe.steps:
+                folder.save(trainer.state())
+            if trainer.step % recipe.sheet_every == 0 or trainer.step == recipe.steps:
+                codes, log_variance = trainer.codes(data)
+                noise = torch.randn(codes[shown].shape, generator=torch.Generator().manual_seed(0)).to(device)
+                drawn = codes[shown] + noise * (0.5 * log_variance[shown]).exp()
+                blend = codes[shown] / 2 + codes[np.roll(shown, 1)] / 2
+                fields = trainer.generator_ema.decode(torch.cat([codes[shown], drawn, blend]))
+                field_sheet(fields, folder.sheet_path(trainer.step, "reconstructions"))
+    except KeyboardInterrupt:
+        folder.save(trainer.state())
+        raise
+    finally:
+        progress.close()
+        folder.close()
+    return trainer
