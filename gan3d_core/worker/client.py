@@ -11,7 +11,6 @@ A worker that died or was stopped is started anew by the next request.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 
@@ -20,29 +19,12 @@ from ..recipe import Recipe
 from ..request import MAX_COUNT
 from . import environment, failures
 from .events import Cancelled, Done, Event, Failed, ShapeFailed, ShapeReady, Started, WorkerInfo
+from .limits import STANDARD, Limits, PatientClock
 from .process import WorkerProcess
 from .protocol import Message
 from .vocabulary import read_event
 
 _LAST_WORDS_S = 0.5
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """How long the worker may take, in seconds. Time in which nobody polls counts for one second at most, so a
-    sleeping computer or a busy Blender is not mistaken for a hung worker."""
-
-    start: float = 180.0
-    """From its start to its first word. Importing torch takes seconds, on a cold disk a minute."""
-    silence: float = 60.0
-    """Between two messages during a request. The worker gives a sign of life every two seconds, but a library that
-    computes without releasing Python's lock can delay it."""
-    stage: float = 900.0
-    """Without any progress during a request, signs of life or not."""
-    cancel: float = 5.0
-    """From `cancel` to the worker's obedience; then it is killed."""
-    stop: float = 2.0
-    """From `stop` to the worker's end; then it is killed."""
 
 
 class WorkerClient:
@@ -61,7 +43,7 @@ class WorkerClient:
         python: str | None = None,
         device: str = "auto",
         checkpoint_dirs: Sequence[str] = (),
-        limits: Limits = Limits(),
+        limits: Limits = STANDARD,
         command: Sequence[str] | None = None,
     ) -> None:
         self.limits = limits
@@ -79,7 +61,7 @@ class WorkerClient:
         self._request: int | None = None
         self._recipes: list[Recipe] = []
         self._sent = False
-        self._now = _Clock()
+        self._now = PatientClock()
         self._started_at = self._progress_at = self._silent_since = 0.0
         self._heard_at = 0.0
         self._cancel_at: float | None = None
@@ -339,17 +321,3 @@ class WorkerClient:
                 self._process.kill()
         self._process = None
         self._info = None
-
-
-class _Clock:
-    """Seconds that pass while somebody looks: a gap between two looks counts for one second at most."""
-
-    def __init__(self) -> None:
-        self._last = time.monotonic()
-        self._elapsed = 0.0
-
-    def tick(self) -> float:
-        now = time.monotonic()
-        self._elapsed += min(1.0, now - self._last)
-        self._last = now
-        return self._elapsed

@@ -132,7 +132,7 @@ def test_the_death_of_an_idle_worker_is_reported_once_and_the_next_request_works
 
 
 def test_a_second_request_is_refused_while_one_runs_or_waits_for_the_start():
-    client = fake("request", "sleeps")
+    client = fake("request", "sleeps", stop=0.1)
     client.generate(RECIPES)
     with pytest.raises(WorkerBusyError):
         client.generate(RECIPES)
@@ -214,10 +214,10 @@ def test_a_fast_worker_fills_no_memory_while_nobody_polls():
 
 
 def test_time_in_which_nobody_polls_is_not_held_against_the_worker():
-    client = fake("request", "sleeps", silence=3.0)
+    client = fake("request", "sleeps", silence=1.5, stop=0.1)
     client.generate(RECIPES)
     until(client, lambda event: isinstance(event, ShapeReady))
-    time.sleep(3.5)
+    time.sleep(2.0)
     assert client.poll() == []
     assert client.state == "busy"
     client.stop()

@@ -28,6 +28,7 @@ from gan3d_core.progress import STAGES
 from gan3d_core.recipe import Recipe
 from gan3d_core.worker.client import Limits, WorkerClient
 from gan3d_core.worker.events import Cancelled, Done, Failed, Progress, ShapeFailed, ShapeReady, Started
+from gan3d_core.worker.framing import pack
 from gan3d_core.worker.protocol import Message, MessageReader, write_message
 from gan3d_core.worker.vocabulary import read_event
 
@@ -278,7 +279,7 @@ def test_a_busy_worker_answers_refuses_a_second_request_and_ends_with_its_input(
     assert process.wait(timeout=30) == 0
 
 
-def test_a_worker_drops_its_models_when_idle(pipes):
+def test_an_idle_worker_drops_its_models_and_a_shutdown_ends_it(pipes):
     process, reader = pipes
     write_message(process.stdin, Message("generate", {"request": 1, "recipes": [BALL.to_dict()]}))
     next_of(reader, "done")
@@ -291,14 +292,41 @@ def test_a_worker_drops_its_models_when_idle(pipes):
     assert process.wait(timeout=30) == 0
 
 
-@pytest.mark.parametrize("rubbish", [b"GET / HTTP/1.1\r\n\r\n", b"GN3D\x09\0\0\0" + bytes(12)])
-def test_a_client_that_talks_rubbish_is_told_and_left(pipes, rubbish):
-    process, reader = pipes
-    process.stdin.write(rubbish)
-    event = read_event(next_of(reader, "failed"))
-    assert event.request is None
-    assert isinstance(event.error, ProtocolError)
-    assert process.wait(timeout=30) == 2
+# The real server without its imports of torch, which starts at once.
+LIGHT = """
+import runpy, sys
+bootstrap = runpy.run_path(sys.argv[1])
+streams = bootstrap["take_streams"]()
+bootstrap["load_package"]()
+from gan3d_core.pipeline import Pipeline
+from gan3d_core.worker.events import WorkerInfo
+from gan3d_core.worker.server import Server
+Server(Pipeline("cpu"), *streams).serve(WorkerInfo(1, "", "", "", "cpu", "", ""))
+"""
+
+
+@pytest.mark.parametrize(
+    ("rubbish", "seen"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1"),
+        (b"GN3D\x09\0\0\0" + bytes(12), "version 9"),
+        (pack({"kind": "dance"}), "'dance'"),
+        (pack({"kind": "generate", "recipes": []}), "number of its request"),
+        (pack({"kind": "cancel", "request": "1"}), "number of its request"),
+    ],
+)
+def test_a_client_that_talks_rubbish_is_told_and_left(rubbish, seen):
+    bootstrap = STAGED.parents[2] / "gan3d_core" / "worker" / "bootstrap.py"
+    command = [sys.executable, "-c", LIGHT, str(bootstrap)]
+    with subprocess.Popen(command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        reader = MessageReader(process.stdout)
+        assert reader.read().kind == "hello"
+        process.stdin.write(rubbish)
+        event = read_event(next_of(reader, "failed"))
+        assert event.request is None
+        assert isinstance(event.error, ProtocolError)
+        assert seen in event.error.message
+        assert process.wait(timeout=30) == 2
 
 
 def test_a_device_that_does_not_exist_is_said_at_the_start(checkpoint_dir):
