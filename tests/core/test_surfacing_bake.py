@@ -23,7 +23,9 @@ def sample(image, uv):
     """Bilinear lookup as a renderer does it: row 0 at v = 0, texel centres at half numbers."""
     place = np.stack([uv[:, 1], uv[:, 0]]) * image.shape[0] - 0.5
     planes = image.reshape(*image.shape[:2], -1).astype(np.float64)
-    return np.stack([ndimage.map_coordinates(planes[..., c], place, order=1, mode="nearest") for c in range(planes.shape[2])], 1)
+    return np.stack(
+        [ndimage.map_coordinates(planes[..., c], place, order=1, mode="nearest") for c in range(planes.shape[2])], 1
+    )
 
 
 def test_baked_colours_equal_the_field(laid_out):
@@ -36,7 +38,11 @@ def test_baked_colours_equal_the_field(laid_out):
     uv = np.einsum("nk,nkd->nd", weights, uvs[face])
     exact = colour_by_place(points)
     # Half a step of 8 bits, and a gutter's texel taken for a neighbour: a texel is about 0.01 units wide here.
-    for image, value in ((images.base_color, exact.base_color), (images.roughness, exact.roughness), (images.metallic, exact.metallic)):
+    for image, value in (
+        (images.base_color, exact.base_color),
+        (images.roughness, exact.roughness),
+        (images.metallic, exact.metallic),
+    ):
         error = np.abs(sample(image, uv) / 255 - value.reshape(len(uv), -1))
         assert error.mean() < 0.0025
         assert error.max() < 0.02
@@ -44,7 +50,9 @@ def test_baked_colours_equal_the_field(laid_out):
 
 def test_everything_outside_the_charts_repeats_the_nearest_texel(laid_out):
     vertices, faces, uvs = laid_out
-    red = lambda p: Materials(np.tile(np.float32([1, 0, 0.2]), (len(p), 1)), np.full(len(p), 0.4, np.float32), np.ones(len(p), np.float32))  # noqa: E731
+    red = lambda p: Materials(
+        np.tile(np.float32([1, 0, 0.2]), (len(p), 1)), np.full(len(p), 0.4, np.float32), np.ones(len(p), np.float32)
+    )
     images = bake(AnalyticField(chair(), 1.0, red), vertices, faces, uvs, SIZE)
     assert (images.base_color == [255, 0, 51]).all()
     assert (images.roughness == 102).all()
@@ -83,7 +91,12 @@ def test_rasterise_finds_each_texel_centre_once_with_its_weights():
     texels, points = np.concatenate(texels), np.concatenate(points)
     centres = (np.stack([texels % size, texels // size], axis=1) + 0.5) / size
     assert np.allclose(points, centres, atol=1e-12)
-    inside = [(u, v) for v in range(size) for u in range(size) if 0.1 <= (u + 0.5) / size <= 0.7 and 0.2 <= (v + 0.5) / size <= 0.9]
+    inside = [
+        (u, v)
+        for v in range(size)
+        for u in range(size)
+        if 0.1 <= (u + 0.5) / size <= 0.7 and 0.2 <= (v + 0.5) / size <= 0.9
+    ]
     assert set(texels.tolist()) == {v * size + u for u, v in inside}
 
 
