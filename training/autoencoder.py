@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from gan3d_core.generators.triplane import TRUNCATION, TriplaneGenerator
 
@@ -25,7 +26,7 @@ class VolumeEncoder(nn.Module):
         self.shape = nn.Conv3d(1, width, 4, stride=2, padding=1)
         widths = [width + 6, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.Conv3d(before, after, 4, stride=2, padding=1), nn.GroupNorm(8, after), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten())
         cells = 4 * 4 * (2 if symmetric else 4)

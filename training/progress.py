@@ -32,7 +32,7 @@ class ProgressLine:
         self._last = now
         text = f"{self.label} {done}/{self.total} ({100 * done / max(self.total, 1):.0f} %)"
         fresh = done - self._start
-        if 0 < fresh and done < self.total:
+        if fresh > 0 and done < self.total:
             text += f", {clock((now - self._begin) / fresh * (self.total - done))} left"
         if note:
             text += f" · {note}"

@@ -10,10 +10,10 @@ import numpy as np
 from gan3d_core.field import Field
 
 from .rendering.grid_mesh import grid_mesh
-from .rendering.preview import BACKGROUND, Camera, contact_sheet, render
+from .rendering.preview import BACKGROUND, CAMERA, Camera, contact_sheet, render
 
 
-def draw_field(field: Field, resolution: int = 64, size: int = 128, camera: Camera = Camera()) -> np.ndarray:
+def draw_field(field: Field, resolution: int = 64, size: int = 128, camera: Camera = CAMERA) -> np.ndarray:
     """(size, size, 3) uint8 picture of a field's zero surface, in its own colours if it has them."""
     vertices, faces = grid_mesh(field.values(resolution))
     if not len(faces):

@@ -60,11 +60,18 @@ def _gan(recipe: Any, dataset: Path, run: Path, device: str) -> None:
     train_gan(recipe, dataset, run, device)
 
 
+def _codes(recipe: Any, dataset: Path, run: Path, device: str) -> None:
+    from .train_codes import train_codes
+
+    train_codes(recipe, dataset, run, device)
+
+
 def _kinds() -> dict[str, tuple[type, Any]]:
     from .train_autoencoder import AutoencoderRecipe
+    from .train_codes import CodesRecipe
     from .train_gan import GanRecipe
 
-    return {"autoencoder": (AutoencoderRecipe, _autoencoder), "gan": (GanRecipe, _gan)}
+    return {"autoencoder": (AutoencoderRecipe, _autoencoder), "codes": (CodesRecipe, _codes), "gan": (GanRecipe, _gan)}
 
 
 KINDS = _kinds()

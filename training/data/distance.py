@@ -1,9 +1,9 @@
 """Signed distance to whatever triangles there are: open, thin, overlapping, many-part.
 
-Inside is where the generalised winding number exceeds one half (Jacobson et al. 2013; the fast evaluation of Barill et al.
-2018 is warp's), so overlapping closed parts unite and small holes are bridged; distances are to the outer surface alone (`outer`). Where the solid is thinner than
-`THIN_VOXELS` voxels of the finest grid, or has no inside at all (an open sheet), its surface is thickened to that: the
-distance becomes the distance to the thin part of the surface less half of it.
+Inside is where the generalised winding number exceeds one half (Jacobson et al. 2013; warp evaluates it as Barill et al.
+2018 do), so overlapping closed parts unite and small holes are bridged; distances are to the outer surface alone
+(`outer`). Where the solid is thinner than `THIN_VOXELS` voxels of the finest grid, or has no inside at all (an open
+sheet), its surface is thickened to that: the distance becomes the distance to the thin part less half of it.
 """
 
 from __future__ import annotations

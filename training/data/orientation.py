@@ -23,7 +23,7 @@ def _escapes(mesh: wp.uint64, origin: wp.array(dtype=wp.vec3), side: wp.array(dt
              directions: wp.array(dtype=wp.vec3), offset: float, score: wp.array(dtype=float)):  # fmt: skip
     i = wp.tid()
     n = side[i]
-    total = float(0.0)
+    total = float(0.0)  # noqa: UP018 (warp: a literal would be a constant)
     for k in range(directions.shape[0]):
         d = directions[k]
         facing = wp.dot(d, n)
@@ -72,10 +72,10 @@ def turn_outward(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _patches(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Connected groups of faces over manifold edges, and which faces to flip so that each group agrees.
+    """Connected groups of faces over manifold edges, and which faces to flip so that a group agrees.
 
-    The sign-doubled graph: face f has nodes f (as given) and f + F (flipped). Neighbours that traverse their shared edge in
-    opposite directions agree. A component of the doubled graph is one consistent choice of orientations.
+    The sign-doubled graph: face f has nodes f (as given) and f + F (flipped). Neighbours that traverse their
+    shared edge in opposite directions agree. A component of the doubled graph is one consistent choice of orientations.
     """
     count = len(faces)
     edges = faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)

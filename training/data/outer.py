@@ -1,4 +1,4 @@
-"""The outer surface of a soup of overlapping parts: what is left when faces inside other parts are taken away.
+"""The outer surface of a soup of overlapping parts: what is left when hidden faces are taken away.
 
 Legs run into seats and walls stand inside boxes. Distances to such hidden faces are wrong inside the shape, and a surface
 extracted from them is dented along every joint. A hidden face has inside on both of its sides.

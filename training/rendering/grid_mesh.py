@@ -1,4 +1,4 @@
-"""The bare zero surface of a grid, for pictures and metrics: no cleaning, no texture (that is `gan3d_core.surfacing`)."""
+"""The bare zero surface of a grid, for pictures and metrics: no cleaning, no texture."""
 
 from __future__ import annotations
 

@@ -45,11 +45,14 @@ class Camera:
     """Half the width of the view, in units of the cube."""
 
 
+CAMERA = Camera()
+
+
 def render(
     vertices: np.ndarray,
     faces: np.ndarray,
     colouring: Colouring | None = None,
-    camera: Camera = Camera(),
+    camera: Camera = CAMERA,
     size: int = 128,
     supersample: int = 2,
 ) -> np.ndarray:

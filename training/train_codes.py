@@ -1,0 +1,245 @@
+"""Phase two of the tri-plane recipe: a GAN on the autoencoder's codes gives the mapping z → code.
+
+IM-GAN (Chen & Zhang 2019, section 3.3) with the gradient-penalty critic of Gulrajani et al. 2017. Codes are short, so a
+critic step costs milliseconds where one on volumes costs seconds.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gan3d_core.errors import TrainingError
+from gan3d_core.generators import build
+
+from . import objectives
+from .autoencoder_data import AutoencoderData
+from .configuration import fill
+from .data.store import Dataset
+from .progress import ProgressLine
+from .regularisers import gradient_penalty
+from .run_folder import RunFolder
+from .sheets import field_sheet
+from .train_autoencoder import AutoencoderRecipe, AutoencoderTrainer
+
+
+@dataclasses.dataclass(frozen=True)
+class CodesRecipe:
+    """Settings of `train` for kind = "codes"."""
+
+    kind: str
+    """`codes`."""
+    category: str
+    """Which shapes of the dataset."""
+    autoencoder: str = ""
+    """Folder of the finished autoencoder run."""
+    steps: int = 6000
+    """Generator steps."""
+    batch: int = 256
+    critic_steps: int = 5
+    learning_rate: float = 2e-4
+    beta1: float = 0.0
+    beta2: float = 0.9
+    objective: str = "wasserstein"
+    penalty_weight: float = 10.0
+    """λ of the gradient penalty."""
+    critic_width: int = 256
+    mapping_width: int = 256
+    mapping_layers: int = 4
+    posterior_noise: float = 1.0
+    """How much of the encoder's own uncertainty is added to the real codes: it fills the gaps between them."""
+    ema_steps: float = 500.0
+    sheet_every: int = 2000
+    snapshot_every: int = 500
+    seed: int = 0
+    threads: int = 0
+
+
+class CodeCritic(nn.Module):
+    """A perceptron on codes that also sees how much its batch varies (minibatch standard deviation, Karras et al. 2018,
+    section 3), against collapse. Groups of 8 share one figure, so that the gradient penalty stays nearly per sample."""
+
+    GROUP = 8
+
+    def __init__(self, code_size: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(code_size + 1, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """(N, code_size), N a multiple of 8, to (N,)."""
+        groups = codes.unflatten(0, (-1, self.GROUP))
+        spread = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean(-1)
+        spread = spread[:, None, None].expand(-1, self.GROUP, 1).flatten(0, 1)
+        return self.layers(torch.cat([codes, spread], 1))[:, 0]
+
+
+def load_autoencoder(run: Path, device: str) -> AutoencoderTrainer:
+    """The trainer of an autoencoder run, as it stands in its snapshot.
+
+    Raises:
+        TrainingError: no such run, or one without a snapshot.
+    """
+    try:
+        recipe = fill(AutoencoderRecipe, json.loads((run / "recipe.json").read_text("utf-8")))
+        state = torch.load(run / "snapshot.pt", map_location="cpu", weights_only=True)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{run} holds no autoencoder run ({error}).", "Train one first and name it: --set autoencoder=FOLDER."
+        ) from None
+    trainer = AutoencoderTrainer(recipe, device)
+    trainer.restore(state)
+    return trainer
+
+
+class CodesTrainer:
+    """The mapping, its critic, and the codes they are trained on."""
+
+    def __init__(self, recipe: CodesRecipe, mean: torch.Tensor, log_variance: torch.Tensor, latent_size: int) -> None:
+        if recipe.batch % CodeCritic.GROUP:
+            raise TrainingError(f"batch must be a multiple of {CodeCritic.GROUP}.", "Use 64, 128, 256, …")
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.step = recipe, 0
+        self.objective = objectives.find(recipe.objective)
+        device = mean.device
+        # Standardised per entry: the critic should see them all at one scale.
+        self.centre, self.scale = mean.mean(0), mean.std(0).clamp_min(0.05)
+        self.codes = (mean - self.centre) / self.scale
+        self.spread = recipe.posterior_noise * (0.5 * log_variance).exp() / self.scale
+        options = {"latent_size": latent_size, "code_size": mean.shape[1]}
+        options |= {"mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers}
+        self.mapping = build("triplane", {**options, "channels": [8, 8]}).mapping.to(device)
+        self.critic = CodeCritic(mean.shape[1], recipe.critic_width).to(device)
+        self.average = copy.deepcopy(self.mapping).requires_grad_(False)
+        betas = (recipe.beta1, recipe.beta2)
+        self.mapping_optimiser = torch.optim.Adam(self.mapping.parameters(), recipe.learning_rate, betas)
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), recipe.learning_rate, betas)
+        self.noise = torch.Generator().manual_seed(recipe.seed + 1)
+        self.latent_size = latent_size
+
+    _NETWORKS = ("mapping", "critic", "average", "mapping_optimiser", "critic_optimiser")
+
+    def state(self) -> dict[str, Any]:
+        networks = {name: getattr(self, name).state_dict() for name in self._NETWORKS}
+        scales = {"centre": self.centre, "scale": self.scale}
+        return {**networks, **scales, "step": self.step, "noise": self.noise.get_state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        for name in self._NETWORKS:
+            getattr(self, name).load_state_dict(state[name])
+        self.step = state["step"]
+        self.noise.set_state(state["noise"])
+
+    def _draw(self, *size: int) -> torch.Tensor:
+        return torch.randn(size, generator=self.noise).to(self.codes)
+
+    def _real(self) -> torch.Tensor:
+        index = torch.randint(len(self.codes), (self.recipe.batch,), generator=self.noise).to(self.codes.device)
+        return self.codes[index] + self.spread[index] * self._draw(self.recipe.batch, self.codes.shape[1])
+
+    def train_step(self) -> dict[str, float]:
+        recipe = self.recipe
+        for _ in range(recipe.critic_steps):
+            real = self._real()
+            fake = self.mapping(self._draw(recipe.batch, self.latent_size)).detach()
+            # One share per group: the minibatch statistic belongs to a group, and so must the line.
+            mix = torch.rand(recipe.batch // CodeCritic.GROUP, generator=self.noise).to(real)
+            mix = mix.repeat_interleave(CodeCritic.GROUP)
+            loss = self.objective.critic(self.critic(real), self.critic(fake))
+            total = loss + recipe.penalty_weight * gradient_penalty(self.critic, real, fake, mix)
+            self.critic_optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            self.critic_optimiser.step()
+        made = self.mapping(self._draw(recipe.batch, self.latent_size))
+        generator_loss = self.objective.generator(self.critic(made))
+        if not torch.isfinite(generator_loss):
+            raise TrainingError(f"The loss is not a number at step {self.step}.", "Lower learning_rate.")
+        self.mapping_optimiser.zero_grad(set_to_none=True)
+        generator_loss.backward()
+        self.mapping_optimiser.step()
+        self.step += 1
+        keep = min(1 - 1 / recipe.ema_steps, self.step / (self.step + 10))
+        with torch.no_grad():
+            for a, b in zip(self.average.parameters(), self.mapping.parameters(), strict=True):
+                a.lerp_(b, 1 - keep)
+        return {
+            "critic_loss": float(loss.detach()),
+            "fake_spread": float(made.detach().std(0).mean()),
+            "real_spread": float(real.std(0).mean()),
+        }
+
+    def finished_mapping(self) -> nn.Module:
+        """The averaged mapping, whose output is back in the autoencoder's own scale."""
+        mapping = copy.deepcopy(self.average)
+        mapping.mean.copy_(self.centre)
+        mapping.scale.copy_(self.scale)
+        return mapping
+
+
+def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> nn.Module:
+    """The generator to ship: the codes' mapping before the autoencoder's averaged planes and heads."""
+    recipe = codes.recipe
+    options = {**autoencoder.recipe.options}
+    options |= {"mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers}
+    generator = build("triplane", options).to(autoencoder.device)
+    state = autoencoder.generator_ema.state_dict()
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("mapping.")}
+    state |= {f"mapping.{name}": tensor for name, tensor in codes.finished_mapping().state_dict().items()}
+    generator.load_state_dict(state, strict=True)
+    return generator.eval()
+
+
+def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> nn.Module:
+    """Train until `recipe.steps`, going on from the run's snapshot if there is one.
+
+    Returns:
+        the assembled generator.
+
+    Raises:
+        DatasetError, TrainingError
+    """
+    if recipe.threads:
+        torch.set_num_threads(recipe.threads)
+    autoencoder = load_autoencoder(Path(recipe.autoencoder), device)
+    folder = RunFolder(run, dataclasses.asdict(recipe))
+    data = AutoencoderData(Dataset(dataset, "train", recipe.category), 4, 1)
+    mean, log_variance = autoencoder.codes(data)
+    trainer = CodesTrainer(recipe, mean.clone(), log_variance.clone(), autoencoder.generator.latent_size)
+    state = folder.load()
+    if state is not None:
+        trainer.restore(state)
+    progress = ProgressLine("Codes", recipe.steps, trainer.step)
+    shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0))
+    smooth: dict[str, float] = {}
+    try:
+        while trainer.step < recipe.steps:
+            for key, value in trainer.train_step().items():
+                smooth[key] = 0.98 * smooth[key] + 0.02 * value if key in smooth else value
+            if trainer.step % 50 == 0:
+                folder.log(trainer.step, smooth)
+            progress.update(trainer.step, " ".join(f"{key} {value:.3f}" for key, value in smooth.items()))
+            if trainer.step % recipe.snapshot_every == 0 or trainer.step == recipe.steps:
+                folder.save(trainer.state())
+            if trainer.step % recipe.sheet_every == 0 or trainer.step == recipe.steps:
+                fields = assemble(autoencoder, trainer).fields(shown.numpy(), 1.0)
+                field_sheet(fields, folder.sheet_path(trainer.step))
+    except KeyboardInterrupt:
+        folder.save(trainer.state())
+        raise
+    finally:
+        progress.close()
+        folder.close()
+    return assemble(autoencoder, trainer)
