@@ -7,6 +7,7 @@ first and incomplete, marks the folder as ours; nothing is ever deleted from a f
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import os
@@ -15,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from . import environment
 from .process import NEW_GROUP, NO_WINDOW, kill_group
 
 _OWNER = "GAN3D"
+_running: weakref.WeakSet[subprocess.Popen[bytes]] = weakref.WeakSet()
 _CHECK = "import runpy, sys; problem = runpy.run_path(sys.argv[1])['find_problem'](); sys.exit(problem and problem[0])"
 
 
@@ -109,8 +112,8 @@ class EnvironmentSetup:
 
     def _work(self) -> None:
         try:
-            with _lock(self.folder):
-                self._make()
+            with _lock(self.folder) as lock:
+                self._make(lock)
         except Gan3DError as error:
             self._outcome = error
         except OSError as error:
@@ -119,14 +122,14 @@ class EnvironmentSetup:
                 "Check that the disk has room and that you may write there.",
             )
 
-    def _make(self) -> None:
+    def _make(self, lock: int) -> None:
         if environment.is_complete(self.folder):
             self._lines.put(f"The environment in {self.folder} is complete.")
             return
         _claim(self.folder)
         try:
             for command in self.commands:
-                self._run(command)
+                self._run(command, lock)
                 self.step += 1
             self._check_cancelled()
             _stamp(self.folder, complete=True, created=bool(_read_stamp(self.folder).get("created")))
@@ -134,7 +137,7 @@ class EnvironmentSetup:
             _clear(self.folder)
             raise
 
-    def _run(self, command: Sequence[str]) -> None:
+    def _run(self, command: Sequence[str], lock: int) -> None:
         self._check_cancelled()
         self._lines.put("$ " + " ".join(command))
         process = subprocess.Popen(
@@ -145,7 +148,10 @@ class EnvironmentSetup:
             env={**environment.clean_environment(), "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
             creationflags=NO_WINDOW | NEW_GROUP,
             start_new_session=os.name == "posix",
+            # The lock goes with it: should this process be killed, nobody else begins before the command has ended.
+            pass_fds=(lock,) if os.name == "posix" else (),
         )
+        _running.add(process)
         watch = threading.Thread(target=self._kill_on_cancel, args=(process,), name="gan3d-setup-watch", daemon=True)
         watch.start()
         self._tail = []
@@ -227,8 +233,8 @@ def _clear(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    """Keep two Blenders from making one environment. The system drops the lock of a process that died."""
+def _lock(folder: Path) -> Iterator[int]:
+    """Keep two Blenders from making one environment. The system drops the lock when all who hold it have died."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(folder.name + ".lock"), "a+b") as file:
         try:
@@ -244,4 +250,11 @@ def _lock(folder: Path) -> Iterator[None]:
             raise WorkerStartError(
                 "The worker's environment is being set up by another program.", "Wait until that has finished."
             ) from None
-        yield
+        yield file.fileno()
+
+
+@atexit.register
+def _kill_running() -> None:
+    """Do not go on installing when Blender has been closed; the next attempt begins anew."""
+    for process in list(_running):
+        kill_group(process)

@@ -17,6 +17,7 @@ import pytest
 from gan3d_core.__main__ import main
 from gan3d_core.recipe import Recipe
 from gan3d_core.shape import Shape
+from gan3d_core.worker.protocol import Message, MessageReader, write_message
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ["--resolution", "16", "--target-faces", "200", "--texture-size", "64", "--device", "cpu"]
@@ -164,6 +165,18 @@ def test_ctrl_c_keeps_what_is_finished_and_nothing_half_written(common, tmp_path
     assert 2 <= count < 200
     assert names == {f"test-ball-{seed}.{kind}" for seed in range(count) for kind in ("glb", "recipe.json")}
     assert f"{count} of 200 shapes" in error
+
+
+def test_worker_serves_until_its_input_ends():
+    command = [sys.executable, "-m", "gan3d_core", "worker", "--device", "cpu"]
+    with subprocess.Popen(command, cwd=ROOT, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        reader = MessageReader(process.stdout)
+        hello = reader.read()
+        write_message(process.stdin, Message("ping"))
+        pong = reader.read()
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+    assert (hello.kind, hello.fields["device"], pong.kind) == ("hello", "cpu", "pong")
 
 
 def test_a_python_without_the_packages_is_told_what_to_install(tmp_path, checkpoint_dir):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -352,3 +353,45 @@ def test_what_an_earlier_attempt_left_is_made_anew(tmp_path):
     making.wait()
     assert making.state == "done"
     assert {path.name for path in folder.iterdir()} == {environment.STAMP}
+
+
+SETTING_UP = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from gan3d_core.worker.setup import EnvironmentSetup
+sleeper = "import os, time; print('pid', os.getpid(), flush=True); time.sleep(600)"
+making = EnvironmentSetup(sys.argv[2], commands=[[sys.executable, "-c", sleeper]])
+while True:
+    for line in making.poll():
+        if line.startswith("pid"):
+            print(line.split()[1], flush=True)
+            if sys.argv[3] == "leaves":
+                sys.exit()
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("how", ["leaves", "is killed"])
+def test_a_blender_that_ends_while_setting_up_does_no_harm(tmp_path, how):
+    folder = tmp_path / "worker"
+    command = [sys.executable, "-c", SETTING_UP, str(environment.BOOTSTRAP.parents[2]), str(folder), how]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as blender:
+        installer = int(blender.stdout.readline())
+        if how == "is killed":
+            blender.kill()
+    if how == "is killed":
+        # Its installer goes on for a while, so nobody else may begin.
+        other = setup.EnvironmentSetup(folder, commands=[])
+        other.wait()
+        assert "another program" in other.error.message
+        os.kill(installer, signal.SIGKILL)
+    wait_until(lambda: not alive(installer), "the installer goes on")
+    again = setup.EnvironmentSetup(folder, commands=[[sys.executable, "-c", "pass"]])
+    again.wait()
+    assert again.state == "done", again.error
+
+
+def alive(pid: int) -> bool:
+    """Whether a process that is nobody's child here still runs; a zombie that waits for its reaper does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return bool(state) and not state.startswith("Z")
