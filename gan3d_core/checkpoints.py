@@ -118,7 +118,7 @@ def read(folder: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _parse_config(name: str, data: dict[str, Any]) -> CheckpointConfig:
-    kinds = {"str": str, "int": int, "float": (int, float), "bool": bool}
+    kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "bool": bool}
     fields = {field.name: field for field in dataclasses.fields(CheckpointConfig)}
     unknown = sorted(set(data) - set(fields))
     if unknown:

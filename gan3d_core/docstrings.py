@@ -18,8 +18,9 @@ def field_docs(cls: type) -> dict[str, str]:
     assert isinstance(body, ast.ClassDef)
     docs: dict[str, str] = {}
     for statement, following in zip(body.body, body.body[1:], strict=False):
-        named = isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-        if not named or not isinstance(following, ast.Expr) or not isinstance(following.value, ast.Constant):
+        if not isinstance(statement, ast.AnnAssign) or not isinstance(statement.target, ast.Name):
+            continue
+        if not isinstance(following, ast.Expr) or not isinstance(following.value, ast.Constant):
             continue
         if isinstance(following.value.value, str):
             docs[statement.target.id] = " ".join(following.value.value.split())

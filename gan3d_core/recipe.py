@@ -54,8 +54,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            expected = {"int": int, "float": float, "str": str}[str(field.type)]
+            value: Any = getattr(self, field.name)
+            expected: type = {"int": int, "float": float, "str": str}[str(field.type)]
             if expected is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
                 object.__setattr__(self, field.name, value)

@@ -116,6 +116,7 @@ def _add_lights(scene: bpy.types.Scene, row: np.ndarray) -> None:
     }
     for name, (direction, distance, size, strength) in placements.items():
         light = bpy.data.lights.new(name, "AREA")
+        assert isinstance(light, bpy.types.AreaLight)
         light.shape = "RECTANGLE"
         light.size, light.size_y = size
         light.energy = strength * math.pi * distance**2
@@ -153,7 +154,7 @@ def _add_camera(scene: bpy.types.Scene, row: np.ndarray, aspect: float) -> None:
 
 def _set_engine(scene: bpy.types.Scene, width: int, height: int) -> None:
     render = scene.render
-    render.engine = "CYCLES"
+    render.engine = "CYCLES"  # type: ignore[assignment]  # its stub knows the engines of C only
     render.resolution_x, render.resolution_y, render.resolution_percentage = width, height, 100
     cycles = scene.cycles
     cycles.device = "CPU"
@@ -162,7 +163,7 @@ def _set_engine(scene: bpy.types.Scene, width: int, height: int) -> None:
     cycles.adaptive_threshold = 0.05
     cycles.use_denoising = True
     cycles.denoiser = "OPENIMAGEDENOISE"
-    cycles.max_bounces = 3
+    cycles.max_bounces = 2
     cycles.seed = 0
     scene.view_settings.view_transform = "AgX"
     scene.view_settings.look = "AgX - Medium High Contrast"
@@ -179,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no file {options.blend}")
     bpy.ops.wm.open_mainfile(filepath=str(options.blend.resolve()))
     collection = bpy.data.collections.get("GAN3D")
-    objects = [thing for thing in collection.objects if thing.type == "MESH"] if collection else []
+    objects: list[bpy.types.Object] = (
+        [thing for thing in collection.objects if thing.type == "MESH"] if collection else []
+    )
     if not objects:
         parser.error(f"{options.blend} holds no mesh in a collection named GAN3D")
     render(build(objects, *options.size), options.picture)

@@ -64,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if len(set(options.seeds)) != len(options.seeds):
         parser.error("each seed gives one shape: name none of them twice")
+    if not all(0 <= seed < 2**31 for seed in options.seeds):
+        parser.error("seeds lie between 0 and 2,147,483,647")
     try:
         report = run(options)
     except DemoError as problem:
@@ -149,7 +151,8 @@ def switched_on(bpy: Any) -> Iterator[None]:
     names = ("io_scene_gltf2", "addon")
     problems: list[Exception] = []
     for name in names:
-        if addon_utils.enable(name, default_set=True, handle_error=problems.append) is None:
+        addon_utils.enable(name, default_set=True, handle_error=problems.append)
+        if problems or name not in bpy.context.preferences.addons:
             raise DemoError(f"Blender could not switch on {name}: {problems[-1] if problems else 'unknown reason'}.")
     try:
         yield
@@ -211,7 +214,7 @@ def call_generate(bpy: Any) -> None:
     try:
         result = bpy.ops.gan3d.generate()
     except RuntimeError as error:  # what an operator's report becomes
-        raise DemoError(str(error).strip()) from None
+        raise DemoError(str(error).strip().removeprefix("Error: ")) from None
     if "FINISHED" not in result:
         raise DemoError("Generate was cancelled.")
 

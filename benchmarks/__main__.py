@@ -1,0 +1,37 @@
+"""Runs the benchmarks and prints their tables: `python -m benchmarks [worker] [surfacing]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from gan3d_core.errors import Gan3DError
+
+from . import surfacing, worker
+
+ALL = {"worker": worker.run, "surfacing": surfacing.run}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(ALL)} (default: all)")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each measurement; the median is shown")
+    parser.add_argument("--checkpoint", default="", help="for `worker` (default: the best for chairs)")
+    options = parser.parse_args(arguments)
+    unknown = sorted(set(options.names) - set(ALL))
+    if unknown or options.repeats < 1:
+        parser.error(f"unknown: {', '.join(unknown)}" if unknown else "--repeats must be at least 1")
+    try:
+        for name in options.names or ALL:
+            print(f"\n{name}: {ALL[name].__doc__}\n")
+            for row in ALL[name](options):
+                print(row)
+    except Gan3DError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
