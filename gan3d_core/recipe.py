@@ -54,7 +54,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            value: Any = getattr(self, field.name)
+            value = getattr(self, field.name)
             expected: type = {"int": int, "float": float, "str": str}[str(field.type)]
             if expected is float and isinstance(value, int) and not isinstance(value, bool):
                 value = float(value)
@@ -63,7 +63,7 @@ class Recipe:
                 raise RecipeError(f"{field.name} must be of type {field.type}, not {value!r}.")
             if field.name in LIMITS:
                 low, high = LIMITS[field.name]
-                if not low <= value <= high:  # also catches NaN
+                if not low <= getattr(self, field.name) <= high:  # also catches NaN
                     raise RecipeError(f"{field.name} must lie between {low:g} and {high:g}, not {value!r}.")
         if not self.checkpoint:
             raise RecipeError("checkpoint must not be empty.", "Name one of the installed checkpoints.")
