@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import zipfile
 
 import numpy as np
 
@@ -53,8 +52,8 @@ class Shape:
             raise MeshFileError("The shape has no faces, or coordinates that are not finite.")
         if self.faces.min() < 0 or self.faces.max() >= len(self.vertices):
             raise MeshFileError("The shape's faces name vertices that do not exist.")
-        if self.base_color.ndim != 3 or self.base_color.shape[2] != 3:
-            raise MeshFileError("The shape's base colour must be (H, W, 3).")
+        if self.base_color.ndim != 3 or self.base_color.shape[2] != 3 or not self.base_color.size:
+            raise MeshFileError("The shape's base colour must be (H, W, 3), of at least one pixel.")
         if self.roughness.shape != self.base_color.shape[:2] or self.metallic.shape != self.base_color.shape[:2]:
             raise MeshFileError("The shape's images must be of one size.")
 
@@ -81,7 +80,9 @@ class Shape:
         try:
             with np.load(path, allow_pickle=False) as data:
                 return Shape(**{name: data[name] for name in Shape._DTYPES})
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except MeshFileError:
+            raise
+        except Exception as error:  # a damaged archive makes numpy, zipfile and zlib raise a dozen kinds
             raise MeshFileError(f"{os.fspath(path)} is not a GAN3D shape ({error}).") from None
 
     def write_glb(self, path: str | os.PathLike[str]) -> None:
@@ -111,6 +112,8 @@ class Shape:
             visual=trimesh.visual.TextureVisuals(uv=unique[:, 1:], material=material),
             process=False,
         )
-        data = trimesh.Scene({"shape": mesh}).export(file_type="glb")
+        scene = trimesh.Scene()
+        scene.add_geometry(mesh, node_name="shape", geom_name="shape")
+        data = scene.export(file_type="glb")
         with atomic_path(path) as temporary:
             temporary.write_bytes(data)

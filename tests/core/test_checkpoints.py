@@ -112,10 +112,25 @@ def test_one_flipped_bit_is_found(tmp_path, place, bit):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"format": "other"}, {"version": 2}, {"version": None}, {"colour": 1}, {"label": None}, {"label": 3},
-     {"latent_size": "8"}, {"latent_size": 0}, {"latent_size": True}, {"prior": "cauchy"}, {"size_m": 0}, {"size_m": -1},
-     {"truncation": 2}, {"resolution": 1000}, {"options": []}, {"textured": 1}],
-)  # fmt: skip
+    [
+        {"format": "other"},
+        {"version": 2},
+        {"version": None},
+        {"colour": 1},
+        {"label": None},
+        {"label": 3},
+        {"latent_size": "8"},
+        {"latent_size": 0},
+        {"latent_size": True},
+        {"prior": "cauchy"},
+        {"size_m": 0},
+        {"size_m": -1},
+        {"truncation": 2},
+        {"resolution": 1000},
+        {"options": []},
+        {"textured": 1},
+    ],
+)
 def test_configurations_that_are_refused(folder, changes):
     edit(folder, **changes)
     with pytest.raises(CheckpointError, match="good"):

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 
@@ -60,10 +61,24 @@ def test_whole_numbers_serve_as_fractions():
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", "3", '"a"', "{}", '{"version": 1}', '{"version": 2, "checkpoint": "a"}', '{"checkpoint": "a"}',
-     '{"version": 1, "checkpoint": "a", "colour": 1}', '{"version": 1, "checkpoint": 5}', '{"version": 1, "checkpoint": ""}',
-     '{"version": 1, "checkpoint": "a", "seed": NaN}', '{"version": 1, "checkpoint": "a", "components": "some"}'],
-)  # fmt: skip
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        "3",
+        '"a"',
+        "{}",
+        '{"version": 1}',
+        '{"version": 2, "checkpoint": "a"}',
+        '{"checkpoint": "a"}',
+        '{"version": 1, "checkpoint": "a", "colour": 1}',
+        '{"version": 1, "checkpoint": 5}',
+        '{"version": 1, "checkpoint": ""}',
+        '{"version": 1, "checkpoint": "a", "seed": NaN}',
+        '{"version": 1, "checkpoint": "a", "components": "some"}',
+    ],
+)
 def test_rubbish_is_refused(text):
     with pytest.raises(RecipeError):
         Recipe.from_json(text)
@@ -71,12 +86,8 @@ def test_rubbish_is_refused(text):
 
 @given(st.text())
 def test_any_text_is_a_recipe_or_a_recipe_error(text):
-    try:
-        recipe = Recipe.from_json(text)
-    except RecipeError as error:
-        assert error.message
-    else:
-        assert isinstance(recipe, Recipe)
+    with contextlib.suppress(RecipeError):
+        assert isinstance(Recipe.from_json(text), Recipe)
 
 
 def test_replace_checks_and_leaves_the_original():

@@ -50,9 +50,12 @@ def test_baked_colours_equal_the_field(laid_out):
 
 def test_everything_outside_the_charts_repeats_the_nearest_texel(laid_out):
     vertices, faces, uvs = laid_out
-    red = lambda p: Materials(
-        np.tile(np.float32([1, 0, 0.2]), (len(p), 1)), np.full(len(p), 0.4, np.float32), np.ones(len(p), np.float32)
-    )
+
+    def red(p):
+        return Materials(
+            np.tile(np.float32([1, 0, 0.2]), (len(p), 1)), np.full(len(p), 0.4, np.float32), np.ones(len(p), np.float32)
+        )
+
     images = bake(AnalyticField(chair(), 1.0, red), vertices, faces, uvs, SIZE)
     assert (images.base_color == [255, 0, 51]).all()
     assert (images.roughness == 102).all()

@@ -48,7 +48,7 @@ def test_faces_are_not_turned_over(dense):
 
 def test_thin_legs_reach_the_floor_with_their_thickness():
     vertices, faces = extract(chair()(grid(64)).astype(np.float32))
-    reduced, triangles = simplify(smooth(vertices, faces, 8), faces, 1000)
+    reduced, _triangles = simplify(smooth(vertices, faces, 8), faces, 1000)
     for x in (-0.44, 0.44):
         for y in (-0.44, 0.44):
             leg = reduced[box((0.12, 0.12, 0.5), (x, y, -0.55))(reduced) < 0]
@@ -67,6 +67,6 @@ def test_few_faces_stay_as_they_are(dense):
 def test_too_low_a_target_keeps_every_part():
     many = union(*(sphere(0.12, (x, y, z)) for x in (-0.6, 0, 0.6) for y in (-0.6, 0, 0.6) for z in (-0.6, 0, 0.6)))
     vertices, faces = extract(many(grid(48)).astype(np.float32))
-    reduced, triangles = simplify(vertices, faces, 100)  # fewer than four per part
+    _reduced, triangles = simplify(vertices, faces, 100)  # fewer than four per part
     assert topology(triangles) == topology(faces)
     assert len(triangles) < len(faces)
