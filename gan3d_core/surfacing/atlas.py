@@ -7,6 +7,7 @@ import dataclasses
 import io
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -101,31 +102,30 @@ def _ask(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Run `unwrap_process` to its end, the deadline or an exception of `step`, whichever comes first."""
     start = time.monotonic()
-    request = io.BytesIO()
-    np.save(request, vertices.astype(np.float32), allow_pickle=False)
-    np.save(request, faces.astype(np.uint32), allow_pickle=False)
-    np.save(request, np.float64(max(deadline - start, 1.0) + 5.0), allow_pickle=False)
     program = str(Path(__file__).with_name("unwrap_process.py"))
-    process = subprocess.Popen(
-        # -P: the folder of the program must not be searched for modules, ours have plain names.
-        [sys.executable, "-P", program],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
+    # The request goes through a file: a pipe would have to be fed while the child starts.
+    with tempfile.TemporaryFile() as request:
+        np.save(request, vertices.astype(np.float32), allow_pickle=False)
+        np.save(request, faces.astype(np.uint32), allow_pickle=False)
+        np.save(request, np.float64(max(deadline - start, 1.0) + 5.0), allow_pickle=False)
+        request.seek(0)
+        process = subprocess.Popen(
+            # -P: the folder of the program must not be searched for modules, ours have plain names.
+            [sys.executable, "-P", program],
+            stdin=request,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
     try:
-        data: bytes | None = request.getvalue()
         while True:
             now = time.monotonic()
             step(0.5 * min(1.0, (now - start) / max(deadline - start, 1e-3)))
-            try:
-                output, _ = process.communicate(data, timeout=min(0.2, max(0.0, deadline - now)))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                output, _ = process.communicate(timeout=min(0.2, max(0.0, deadline - now)))
                 break
-            except subprocess.TimeoutExpired:
-                data = None
-                if time.monotonic() >= deadline:
-                    return None
+            if time.monotonic() >= deadline:
+                return None
     finally:
         if process.poll() is None:
             process.kill()

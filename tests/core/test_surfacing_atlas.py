@@ -1,4 +1,5 @@
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,3 +146,17 @@ def test_packing_never_overlaps_or_leaves_the_square(count):
     assert placed.min() >= 0
     assert placed.max() <= 1
     assert overlap_share(placed, SIZE) == 0
+
+
+def test_a_child_that_starts_slowly_gets_the_whole_mesh(monkeypatch, tmp_path):
+    """More than a pipe holds, to a child that reads only after the first wait for it is over."""
+    vertices, faces = mesh(torus(0.6, 0.25), 100_000)
+    assert faces.nbytes // 2 > 1 << 16
+    program = Path(atlas_module.__file__).with_name("unwrap_process.py")
+    slow = tmp_path / "slow.py"
+    slow.write_text(f"import runpy, time\ntime.sleep(0.6)\nrunpy.run_path({str(program)!r}, run_name='__main__')\n")
+    expected = unwrap(vertices, faces)
+    real = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **kw: real([*command[:-1], str(slow)], **kw))
+    assert np.array_equal(unwrap(vertices, faces, time_limit=60).uvs, expected.uvs)
+    assert not np.array_equal(box_atlas(vertices, faces, 1.2 * GUTTER, SIZE)[0], expected.uvs)
