@@ -97,7 +97,7 @@ def make(environment: Path, requirements: Path, wanted: tuple[int, int], pip_arg
     if result.returncode:
         raise PreparationError(
             "pip could not install the packages; its own words stand above.\n"
-            "Check the network, and that about 3 GB are free (12 GB on Linux, where PyPI's torch brings CUDA with it; "
+            "Check the network, and that about 3 GB are free (7 GB on Linux, where PyPI's torch brings CUDA with it; "
             "see README.md for the smaller CPU build)."
         )
     # A requirement file that this one includes is fulfilled with it.
