@@ -38,7 +38,8 @@ def make_mesh(shape: Shape, name: str) -> bpy.types.Mesh:
 def make_material(shape: Shape, name: str) -> bpy.types.Material:
     """One Principled BSDF. An image of one single value becomes that value: no texture is stored for nothing."""
     material = bpy.data.materials.new(name)
-    material.use_nodes = True
+    if material.node_tree is None:  # from Blender 5 on every material has one
+        material.use_nodes = True
     tree = material.node_tree
     tree.nodes.clear()
     output = tree.nodes.new("ShaderNodeOutputMaterial")
@@ -87,10 +88,8 @@ def make_image(pixels: np.ndarray, name: str, space: str) -> bpy.types.Image:
     height, width = pixels.shape[:2]
     image = bpy.data.images.new(name, width, height, alpha=False)
     image.colorspace_settings.name = space
-    full = np.empty((height, width, 4), np.float32)
-    full[..., :3] = pixels.reshape(height, width, -1)
-    full *= np.float32(1 / 255)
-    full[..., 3] = 1.0
+    full = np.ones((height, width, 4), np.float32)
+    np.multiply(pixels.reshape(height, width, -1), np.float32(1 / 255), out=full[..., :3])
     image.pixels.foreach_set(full.ravel())
     image.pack()
     return image

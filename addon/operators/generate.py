@@ -18,8 +18,9 @@ def report(operator: bpy.types.Operator, error: Gan3DError) -> None:
 
 
 def must_wait(operator: bpy.types.Operator) -> bool:
-    """Whether `execute` is to return only when all is done: a background Blender has nothing else to do."""
-    return bpy.app.background or operator.wait
+    """Whether `execute` is to return only when all is done: as the caller said; unsaid, in the background only, where
+    Blender has nothing else to do (and turns INVOKE_DEFAULT into an execution, too)."""
+    return operator.wait if operator.properties.is_property_set("wait") else bpy.app.background
 
 
 def check_free() -> None:
@@ -47,7 +48,7 @@ class Requesting:
 
     wait: BoolProperty(
         name="Wait",
-        description="Return when everything is done; Blender does not respond meanwhile. For scripts",
+        description="Return when everything is done. For scripts: unset, a Blender without windows waits",
         default=False,
         options={"SKIP_SAVE", "HIDDEN"},
     )

@@ -49,8 +49,10 @@ class GAN3D_PT_generate(Sidebar, bpy.types.Panel):
 
         column = layout.column()
         row = column.row(align=True)
-        row.prop(settings, "seed")
-        # The dice draw a new seed at each click; the field shows the one that was used.
+        number = row.row(align=True)
+        # With random seeds the field only shows the one that was used.
+        number.active = not settings.random_seed
+        number.prop(settings, "seed")
         row.prop(settings, "random_seed", text="", icon="MOD_NOISE", toggle=True)
         column.prop(settings, "count")
         column.prop(settings, "truncation", slider=True)
@@ -88,7 +90,11 @@ def draw_progress(layout, current):
     """The running request: stage, which shape, time left, Cancel."""
     job = current.job
     starting = current.client is not None and current.client.state == "starting"
-    stage = STAGES["start"] if starting else STAGES.get(job.stage, job.stage.capitalize())
+    stage = STAGES.get(job.stage, job.stage.capitalize())
+    if job.count > 1:
+        stage = f"{job.index + 1} of {job.count}: {stage}"
+    if starting:
+        stage = STAGES["start"]
     column = layout.column(align=True)
     row = column.row(align=True)
     row.scale_y = 1.6
@@ -99,7 +105,7 @@ def draw_progress(layout, current):
     cancel = row.row(align=True)
     cancel.enabled = not job.cancelling
     cancel.operator("gan3d.cancel", text="", icon="X")
-    column.label(text=stage if job.count == 1 else f"{job.index + 1} of {job.count}: {stage}")
+    column.label(text=stage)
 
 
 def draw_error(layout, context, current):
