@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
         if kind not in KINDS:
             raise TrainingError(f"The recipe's kind is {kind!r}.", f"Kinds: {', '.join(sorted(KINDS))}.")
         cls, run = KINDS[kind]
-        recipe = fill(cls, data)
+        recipe: Any = fill(cls, data)
         device = best_device(options.device)
         sys.stdout.write(json.dumps({"device": device, **dataclasses.asdict(recipe)}, indent=2) + "\n")
         sys.stdout.flush()

@@ -73,7 +73,7 @@ class GanRecipe:
     ema_steps: float = 500.0
     """Time constant of the generator's moving average, in steps."""
     autocast: bool = False
-    """bfloat16 autocast: for CUDA, and for CPUs with AMX or AVX-512 BF16 (without them it was measured 40 times slower)."""
+    """bfloat16 autocast: for CUDA, and for CPUs with AMX or AVX-512 BF16 (others: 40 times slower)."""
     sheet_every: int = 500
     snapshot_every: int = 100
     seed: int = 0

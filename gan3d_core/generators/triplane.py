@@ -1,7 +1,7 @@
 """The tri-plane generator: a code becomes three feature planes, and points read distance and materials from them.
 
-Tri-planes: E. R. Chan et al.: Efficient Geometry-aware 3D Generative Adversarial Networks, CVPR 2022, section 4.1, which
-GET3D (J. Gao et al. 2022, section 3.1) takes over. Generating an autoencoder's codes with a GAN: Z. Chen, H. Zhang:
+Tri-planes: E. R. Chan et al.: Efficient Geometry-aware 3D Generative Adversarial Networks, CVPR 2022, section 4.1; also
+in GET3D (J. Gao et al. 2022, section 3.1). Generating an autoencoder's codes with a GAN: Z. Chen, H. Zhang:
 Learning Implicit Fields for Generative Shape Modeling (IM-GAN), CVPR 2019, section 3.3.
 """
 

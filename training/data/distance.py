@@ -1,7 +1,7 @@
 """Signed distance to whatever triangles there are: open, thin, overlapping, many-part.
 
-Inside is where the generalised winding number exceeds one half (Jacobson et al. 2013; warp evaluates it as Barill et al.
-2018 do), so overlapping closed parts unite and small holes are bridged; distances are to the outer surface alone
+Inside is where the generalised winding number exceeds one half (Jacobson et al. 2013; warp evaluates it as Barill et
+al. 2018 do), so overlapping closed parts unite and small holes are bridged; distances are to the outer surface alone
 (`outer`). Where the solid is thinner than `THIN_VOXELS` voxels of the finest grid, or has no inside at all (an open
 sheet), its surface is thickened to that: the distance becomes the distance to the thin part less half of it.
 """
@@ -12,13 +12,12 @@ import numpy as np
 import trimesh
 import warp as wp
 from scipy import ndimage
-from scipy.spatial import cKDTree
 
 from gan3d_core.errors import MeshFileError
 from gan3d_core.field import cell_centres
 
 from ..warp_runtime import make_mesh, vectors
-from .outer import outer_surface
+from .outer import cut_to_size, outer_surface
 
 THIN_VOXELS = 1.5
 FINEST = 64
@@ -71,17 +70,23 @@ class SignedDistance:
         A cell half a voxel deep lies within 0.75·√3 voxels of any corner of a thick solid, up to the grid's own 0.87.
         """
         assert self._known is not None
+        self.thin_share = 0.0
+        self._thin: wp.Mesh | None = None
         deep = self._known < -0.5 * voxel
-        self.thin_share, self._thin = 0.0, None
-        points, _, _, _ = sample_surface(self.outer.vertices, self.outer.faces, spacing=0.35 * voxel)
-        if deep.any():
-            away = ndimage.distance_transform_edt(~deep)
+        away = ndimage.distance_transform_edt(~deep) if deep.any() else np.full(deep.shape, np.inf)
+
+        def is_thin(points: np.ndarray) -> np.ndarray:
             cell = ((points + 1.0) / voxel).astype(np.int64).clip(0, len(deep) - 1)
-            points = points[away[cell[:, 0], cell[:, 1], cell[:, 2]] > 2.5]
-        if len(points):
-            self._thin = cKDTree(points)
-            area = np.linalg.norm(np.cross(*np.diff(self.outer.triangles, axis=1).transpose(1, 0, 2)), axis=1).sum() / 2
-            self.thin_share = float(min(1.0, len(points) * (0.35 * voxel) ** 2 / area))
+            return away[cell[..., 0], cell[..., 1], cell[..., 2]] > 2.5
+
+        # Pieces that are thin anywhere are cut to about a voxel, and those go by their centres.
+        pieces = self.outer.triangles
+        pieces = pieces[is_thin(np.concatenate([pieces, pieces.mean(1, keepdims=True)], axis=1)).any(axis=1)]
+        pieces = cut_to_size(pieces, 1.5 * voxel)
+        pieces = pieces[is_thin(pieces.mean(axis=1))]
+        if len(pieces):
+            self._thin = make_mesh(pieces.reshape(-1, 3), np.arange(3 * len(pieces)).reshape(-1, 3))
+            self.thin_share = float(_area(pieces) / _area(self.outer.triangles))
 
     def _plain_grid(self, resolution: int) -> np.ndarray:
         """Plain distances at cell centres: exact where |distance| is below some two cells of half the resolution."""
@@ -100,10 +105,7 @@ class SignedDistance:
 
     def plain(self, points: np.ndarray) -> np.ndarray:
         """(N,) float32 signed distances at (N, 3) points, before thin parts are thickened."""
-        out = wp.empty(len(points), dtype=float)
-        at = vectors(points)
-        wp.launch(_unsigned, len(points), inputs=[self._surface.id, at, out])
-        distance = out.numpy().copy()
+        distance = _distance_to(self._surface, points)
         sign, sure = self._sign_from_known(points, distance)
         unsure = np.flatnonzero(~sure)
         if len(unsure):
@@ -135,16 +137,26 @@ class SignedDistance:
         distance = self.plain(points)
         if self._thin is None:
             return distance
-        near, _ = self._thin.query(points, distance_upper_bound=4.0 * self.half_thickness)
-        return np.minimum(distance, near - self.half_thickness).astype(np.float32)
+        return np.minimum(distance, _distance_to(self._thin, points) - self.half_thickness)
 
     def grid(self, resolution: int) -> np.ndarray:
         """(R, R, R) float32 at the cell centres; exact near the surface, interpolated where only the sign matters."""
-        values = self._plain_grid(resolution).reshape(-1)
+        values = self._plain_grid(resolution)
         if self._thin is not None:
-            near, _ = self._thin.query(_lattice(resolution), distance_upper_bound=4.0 * self.half_thickness)
-            values = np.minimum(values, near - self.half_thickness)
-        return values.reshape((resolution,) * 3).astype(np.float32)
+            thick = _distance_to(self._thin, _lattice(resolution)) - self.half_thickness
+            values = np.minimum(values, thick.reshape(values.shape))
+        return values
+
+
+def _distance_to(mesh: wp.Mesh, points: np.ndarray) -> np.ndarray:
+    out = wp.empty(len(points), dtype=float)
+    wp.launch(_unsigned, len(points), inputs=[mesh.id, vectors(points), out])
+    return out.numpy().copy()
+
+
+def _area(triangles: np.ndarray) -> float:
+    edges = np.diff(triangles.astype(np.float64), axis=1)
+    return float(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).sum() / 2)
 
 
 def _lattice(resolution: int) -> np.ndarray:

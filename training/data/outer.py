@@ -1,7 +1,7 @@
 """The outer surface of a soup of overlapping parts: what is left when hidden faces are taken away.
 
-Legs run into seats and walls stand inside boxes. Distances to such hidden faces are wrong inside the shape, and a surface
-extracted from them is dented along every joint. A hidden face has inside on both of its sides.
+Legs run into seats and walls stand inside boxes. Distances to such hidden faces are wrong inside the shape, and a
+surface extracted from them is dented along every joint. A hidden face has inside on both of its sides.
 """
 
 from __future__ import annotations
@@ -80,6 +80,17 @@ def outer_surface(
     )
 
 
+def cut_to_size(triangles: np.ndarray, largest: float) -> np.ndarray:
+    """Halve (N, 3, 3) triangles until no edge is longer than `largest`."""
+    done = [triangles[:0]]
+    while len(triangles):
+        edges = np.linalg.norm(triangles[:, [1, 2, 0]] - triangles, axis=2)
+        long = edges.max(axis=1) > largest
+        done.append(triangles[~long])
+        triangles = _halve(triangles[long], edges[long].argmax(axis=1))
+    return np.concatenate(done)
+
+
 def _in_front(triangles: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
     normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
@@ -89,13 +100,12 @@ def _in_front(triangles: np.ndarray, weights: np.ndarray, offset: float) -> np.n
 def _bisect(
     triangles: np.ndarray, parent: np.ndarray, corners: np.ndarray, edge: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Halve every triangle across the middle of its edge number `edge` (from corner `edge` to the next)."""
-    row = np.arange(len(triangles))
-    a, b, c = edge, (edge + 1) % 3, (edge + 2) % 3
-    halves = []
-    for values in (triangles, corners):
-        middle = (values[row, a] + values[row, b]) / 2
-        one = np.stack([values[row, a], middle, values[row, c]], axis=1)
-        two = np.stack([middle, values[row, b], values[row, c]], axis=1)
-        halves.append(np.concatenate([one, two]))
-    return halves[0], np.concatenate([parent, parent]), halves[1]
+    return _halve(triangles, edge), np.concatenate([parent, parent]), _halve(corners, edge)
+
+
+def _halve(values: np.ndarray, edge: np.ndarray) -> np.ndarray:
+    """Cut (N, 3, …) corner values across the middle of edge number `edge` (from that corner to the next)."""
+    row = np.arange(len(values))
+    a, b, c = values[row, edge], values[row, (edge + 1) % 3], values[row, (edge + 2) % 3]
+    middle = (a + b) / 2
+    return np.concatenate([np.stack([a, middle, c], axis=1), np.stack([middle, b, c], axis=1)])

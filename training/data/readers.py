@@ -26,7 +26,7 @@ def discover(folder: Path, category: str | None, up: str | None, front: str | No
 
     A `manifest.jsonl` or `metadata.jsonl` there (one JSON object per line, with `file` or `path`, and optionally
     `category`, `licence`, `author` and anything else) decides which files count and what is known of them; without one
-    every mesh file below the folder counts, and the name of the folder it lies in is its category.
+    every mesh file below the folder counts, and the first folder on the way to it is its category.
 
     Args:
         folder: where to look.
@@ -44,7 +44,7 @@ def discover(folder: Path, category: str | None, up: str | None, front: str | No
     for row in rows:
         path = folder / row["file"]
         suffix = path.suffix.lower()
-        found = str(row.get("category", path.parent.name))
+        found = _category(folder, row)
         if category is not None and found != category:
             continue
         quantised = suffix == ".npz"
@@ -63,12 +63,18 @@ def discover(folder: Path, category: str | None, up: str | None, front: str | No
         )
     if not files:
         wanted = f" of category {category!r}" if category else ""
-        present = sorted({str(row.get("category", Path(row["file"]).parent.name)) for row in rows})
+        present = sorted({_category(folder, row) for row in rows})
         raise DatasetError(
             f"There are no mesh files{wanted} in {folder}.",
             f"Read are {', '.join(sorted(SUFFIXES))}; categories there: {', '.join(present) or 'none'}.",
         )
     return files
+
+
+def _category(folder: Path, row: dict) -> str:
+    """What the manifest says, else the first folder on the way to the file."""
+    parts = Path(row["file"]).parts
+    return str(row.get("category", parts[0] if len(parts) > 1 else folder.name))
 
 
 def _rows(folder: Path) -> list[dict]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gan3d_core.errors import MeshFileError
 
-from .distance import SignedDistance, is_watertight, sample_surface
+from .distance import THIN_VOXELS, SignedDistance, is_watertight, sample_surface
 from .normalise import rotation, to_cube
 from .orientation import turn_outward
 from .readers import read
@@ -27,7 +27,8 @@ SETTINGS: dict[str, Any] = {
     "surface_points": SURFACE_POINTS,
     "near_samples": NEAR_SAMPLES,
     "volume_samples": VOLUME_SAMPLES,
-    "thin_voxels": 1.5,
+    "thin_voxels": THIN_VOXELS,
+    "revision": 2,
 }
 """What a dataset's records depend on besides their sources; part of every record's identity."""
 

@@ -1,0 +1,104 @@
+"""Signed distances of analytic solids, of broken copies, and of sheets without thickness."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import solids
+
+from gan3d_core.field import cell_centres
+from training.data.distance import THIN_VOXELS, SignedDistance
+from training.data.orientation import turn_outward
+
+VOXEL = 2 / 64
+
+
+def grid_points(resolution: int = 64) -> np.ndarray:
+    axis = cell_centres(resolution)
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1)
+
+
+def grid_of(mesh: tuple[np.ndarray, np.ndarray], resolution: int = 64) -> np.ndarray:
+    vertices, faces = mesh
+    faces, _ = turn_outward(vertices, faces)
+    return SignedDistance(vertices, faces).grid(resolution)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "distance"),
+    [
+        (solids.sphere(), solids.sphere_distance),
+        (solids.torus(), solids.torus_distance),
+        (
+            solids.join(  # walls inside a box, and a post that stands in its floor and runs out of it
+                solids.box((-0.6, -0.5, -0.4), (0.6, 0.5, 0.4)),
+                solids.box((-0.55, -0.02, -0.35), (0.55, 0.02, 0.35)),
+                solids.box((-0.02, -0.45, -0.35), (0.02, 0.45, 0.35)),
+                solids.box((-0.1, -0.1, -0.8), (0.1, 0.1, 0.0)),
+            ),
+            lambda p: np.minimum(
+                solids.box_distance(p, (-0.6, -0.5, -0.4), (0.6, 0.5, 0.4)),
+                solids.box_distance(p, (-0.1, -0.1, -0.8), (0.1, 0.1, 0.0)),
+            ),
+        ),
+    ],
+    ids=["sphere", "torus", "box with walls and a post"],
+)
+@pytest.mark.parametrize("resolution", [32, 64])
+def test_within_a_quarter_voxel_near_the_surface(mesh, distance, resolution):
+    found, expected = grid_of(mesh, resolution), distance(grid_points(resolution))
+    near = np.abs(expected) < 2.5 * VOXEL
+    # Inside, the least of the parts' distances is not the union's where two parts meet: there only the sign is known.
+    points = grid_points(resolution)
+    joint = (np.abs(points[..., :2]) < 0.2).all(-1) & (np.abs(points[..., 2] + 0.4) < 0.2) & (expected < 0)
+    near &= ~joint
+    assert np.abs(found - expected)[near].max() < 0.25 * VOXEL
+    assert ((found < 0) == (expected < 0))[np.abs(expected) > 0.02 * VOXEL].all()
+
+
+@pytest.mark.parametrize("how", ["deleted", "flipped", "duplicated"])
+@pytest.mark.parametrize(
+    ("mesh", "distance"),
+    [(solids.sphere(), solids.sphere_distance), (solids.torus(), solids.torus_distance)],
+    ids=["sphere", "torus"],
+)
+def test_signs_survive_broken_faces(mesh, distance, how):
+    vertices, faces = mesh
+    found = grid_of((vertices, solids.broken(vertices, faces, how, 0.05, seed=3)))
+    expected = distance(grid_points())
+    outside_band = np.abs(expected) > 0.5 * VOXEL
+    wrong = ((found < 0) != (expected < 0)) & outside_band
+    assert wrong.sum() / outside_band.sum() < 0.005
+
+
+def test_a_part_that_is_inside_out_is_turned():
+    vertices, faces = solids.join(
+        solids.box((-0.6, -0.6, -0.1), (0.6, 0.6, 0.1)), solids.box((-0.1, -0.1, -0.8), (0.1, 0.1, 0.05))
+    )
+    faces[12:] = faces[12:, ::-1]
+    turned, _ = turn_outward(vertices, faces)
+    a, b, c = (vertices[turned[12:, i]].astype(np.float64) for i in range(3))
+    volume = np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6
+    assert volume == pytest.approx(0.2 * 0.2 * 0.85, rel=1e-5)
+
+
+@pytest.mark.parametrize("height", [0.0, 0.3 * VOXEL, 0.5 * VOXEL], ids=["on", "off", "between"])
+def test_a_sheet_without_thickness_survives(height):
+    """A single layer of faces becomes a plate of the stated thickness, wherever it lies in its cells."""
+    corners = [[-0.7, -0.7, height], [0.7, -0.7, height], [0.7, 0.7, height], [-0.7, 0.7, height]]
+    vertices = np.array(corners, np.float32)
+    distance = SignedDistance(vertices, np.array([[0, 1, 2], [0, 2, 3]]))
+    assert distance.thin_share > 0.99
+    grid = distance.grid(64)
+    inside = grid[20:44, 20:44] < 0
+    assert inside.any(axis=2).all(), "a hole in the sheet"
+    # Away from the rim the distance is that of a plate, up to the spacing of its samples.
+    points = grid_points()[20:44, 20:44]
+    expected = np.abs(points[..., 2] - height) - THIN_VOXELS / 2 * VOXEL
+    near = np.abs(expected) < 1.0 * VOXEL
+    assert np.abs(grid[20:44, 20:44] - expected)[near].max() < 0.25 * VOXEL
+
+
+def test_a_thick_solid_is_not_thickened():
+    vertices, faces = solids.box((-0.5, -0.5, -2 * VOXEL), (0.5, 0.5, 2 * VOXEL))
+    assert SignedDistance(vertices, faces).thin_share == 0.0
