@@ -67,6 +67,7 @@ def generate(options: argparse.Namespace) -> int:
     # This Blender was started for the command: nobody's work is open in it.
     bpy.ops.wm.read_homefile(use_empty=True)
     target = bpy.context.scene
+    assert target is not None
     _make_folder(options.out)
     current = session.get()
     current.generate(recipes, catalogue.title_of(recipes[0]), target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import bpy
 import numpy as np
@@ -53,7 +54,7 @@ def make_material(shape: Shape, name: str) -> bpy.types.Material:
     }
     for index, (socket, (pixels, space)) in enumerate(channels.items()):
         if (pixels == pixels[0, 0]).all():
-            value = _constant(pixels[0, 0], space)
+            value: Any = _constant(pixels[0, 0], space)
             principled.inputs[socket].default_value = value
             if socket == "Base Color":
                 material.diffuse_color = value
@@ -65,17 +66,20 @@ def make_material(shape: Shape, name: str) -> bpy.types.Material:
         tree.links.new(node.outputs["Color"], principled.inputs[socket])
         if socket == "Base Color":
             mean = np.round(pixels.reshape(-1, 3).mean(axis=0)).astype(np.uint8)
-            material.diffuse_color = _constant(mean, space)  # what the Solid view shows
+            material.diffuse_color = _linear(mean)  # what the Solid view shows
             tree.nodes.active = node
     return material
 
 
 def _constant(value: np.ndarray, space: str) -> float | tuple[float, ...]:
-    scaled = np.asarray(value, np.float64) / 255.0
-    if space == "sRGB":  # sockets are linear (IEC 61966-2-1)
-        linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
-        return (*linear.tolist(), 1.0)
-    return float(scaled)
+    return _linear(value) if space == "sRGB" else float(value) / 255.0
+
+
+def _linear(color: np.ndarray) -> tuple[float, ...]:
+    """sRGB bytes → linear RGBA, as Blender's sockets want it (IEC 61966-2-1)."""
+    scaled = np.asarray(color, np.float64) / 255.0
+    linear = np.where(scaled <= 0.04045, scaled / 12.92, ((scaled + 0.055) / 1.055) ** 2.4)
+    return (*linear.tolist(), 1.0)
 
 
 def make_image(pixels: np.ndarray, name: str, space: str) -> bpy.types.Image:

@@ -68,7 +68,7 @@ def add_shape(
     thing = bpy.data.objects.new(name, meshes.make_mesh(shape, name))
     thing[RECIPE_KEY] = recipe.to_json()
     collection_of(scene).objects.link(thing)
-    x, y, z = placing.free_place(shape.size, scene.cursor.location, taken)
+    x, y, z = placing.free_place(shape.size, scene.cursor.location[:], taken)
     centre = (shape.vertices.min(axis=0) + shape.vertices.max(axis=0)) / 2
     thing.location = (x - float(centre[0]), y - float(centre[1]), z)
     layer.update()
@@ -89,7 +89,7 @@ def replace_shape(thing: bpy.types.Object, shape: Shape, recipe: Recipe) -> None
 
 def is_ours(thing: bpy.types.Object | None) -> bool:
     """Whether the object carries a recipe and may be changed. Cheap: for `poll` and `draw`."""
-    return thing is not None and thing.type == "MESH" and RECIPE_KEY in thing and thing.is_editable
+    return thing is not None and thing.type == "MESH" and thing.get(RECIPE_KEY) is not None and thing.is_editable
 
 
 def recipe_of(thing: bpy.types.Object) -> Recipe:

@@ -39,5 +39,5 @@ def push_undo(message: str) -> None:
     if window is None:
         return
     with bpy.context.temp_override(window=window):
-        if bpy.ops.ed.undo_push.poll():
+        if bpy.ops.ed.undo_push.poll():  # type: ignore[call-arg]
             bpy.ops.ed.undo_push(message=message)

@@ -1,6 +1,7 @@
 """Generate and Cancel."""
 
 import random
+from typing import Any
 
 import bpy
 from bpy.props import BoolProperty
@@ -29,11 +30,12 @@ def check_free() -> None:
         raise WorkerBusyError("GAN3D is still generating.")
 
 
-def run(operator: bpy.types.Operator, context: bpy.types.Context, **request: object) -> set[str]:
+def run(operator: bpy.types.Operator, context: bpy.types.Context, **request: Any) -> set[str]:
     """Send a request from an operator; in `execute`, wait for it where that is wanted."""
     try:
         if operator.waiting and not windows.may_change_scene():
             raise RecipeError("Shapes can be placed in Object Mode only.", "Leave Edit Mode first.")
+        assert context.scene is not None  # Blender always has one
         session.get().generate(target_scene=context.scene, **request)
         if operator.waiting:
             session.get().finish()

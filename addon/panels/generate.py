@@ -57,12 +57,13 @@ class GAN3D_PT_generate(Sidebar, bpy.types.Panel):
         column.prop(settings, "count")
         column.prop(settings, "truncation", slider=True)
 
+        # The button stays where it is: the mouse rests on it, and what took its place would look pressed.
+        row = layout.row()
+        row.scale_y = 1.6
+        row.enabled = not current.busy or current.job.cancelling
+        row.operator("gan3d.generate", text=_button(settings), icon="PLAY")
         if current.busy:
             draw_progress(layout, current)
-        else:
-            row = layout.row()
-            row.scale_y = 1.6
-            row.operator("gan3d.generate", text=_button(settings), icon="PLAY")
         if current.waiting and not current.busy:
             count = len(current.waiting)
             what = "One shape waits" if count == 1 else f"{count} shapes wait"
@@ -97,7 +98,7 @@ def draw_progress(layout, current):
         stage = STAGES["start"]
     column = layout.column(align=True)
     row = column.row(align=True)
-    row.scale_y = 1.6
+    row.scale_y = 1.2
     text = "Cancelling …" if job.cancelling else f"{job.fraction:.0%}"
     if not job.cancelling and job.eta_s is not None:
         text += f" · {duration(job.eta_s)} left"

@@ -46,7 +46,7 @@ def draw_wrapped(
         if icon == "NONE":
             column.label(text=shown)
         else:
-            column.label(text=shown, icon=icon if index == 0 else "BLANK1")
+            column.label(text=shown, icon=icon if index == 0 else "BLANK1")  # type: ignore[arg-type]
 
 
 def duration(seconds: float) -> str:
