@@ -41,7 +41,7 @@ demo:  ## four chairs: out/chairs.blend, .glb files, a rendered sheet, recipes a
 
 test:  ## the whole test suite, with Blender 4.5 as a module and a real worker
 	$(development_environment)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest --ignore=tests/gui $(ARGS)
 
 lint:  ## ruff's rules and format, and mypy with Blender's type stubs
 	$(development_environment)
@@ -68,9 +68,11 @@ test-blender52:  ## the add-on's tests in Blender 5.2 as a module (needs Python 
 	@"$(PYTHON313)" tools/environment.py $(VENV52) requirements/blender52.txt --python 3.13 --pip "$(PIP)"
 	@$(PY52) -m pytest tests/blender $(ARGS)
 
-test-gui:  ## click through the panel in a real Blender window (needs Blender and a display)
+test-gui:  ## click through the panel in a real Blender window (needs Blender, a display and a runner)
+	@test -n "$(GAN3D_GUI_RUNNER)" || { echo "Set GAN3D_GUI_RUNNER to a command that opens a Blender window:" \
+	"tests/gui/run.py says how it is called and what it must do." >&2; exit 1; }
 	$(development_environment)
-	@$(PY) -m pytest tests/gui -m gui $(ARGS)
+	@$(PY) tests/gui/run.py out/gui $(ARGS)
 
 environment:  ## only bring .venv up to date, for development
 	$(development_environment)

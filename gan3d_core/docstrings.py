@@ -1,4 +1,4 @@
-"""The docstrings under a dataclass's fields, at run time: tooltips, command-line help and printed recipes share them."""
+"""The docstrings under a dataclass's fields, at run time: tooltips, help and printed recipes share them."""
 
 from __future__ import annotations
 

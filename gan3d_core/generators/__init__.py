@@ -38,8 +38,8 @@ class Generator(Protocol):
         ...
 
 
-def build(architecture: str, options: dict[str, Any]) -> torch.nn.Module:
-    """Make a generator with fresh weights.
+def build(architecture: str, options: dict[str, Any]) -> Any:
+    """Make a generator with fresh weights: a `torch.nn.Module` that satisfies `Generator`.
 
     Raises:
         CheckpointError: an unknown architecture, or options it does not take.
