@@ -210,9 +210,9 @@ def generate(bpy: Any, options: argparse.Namespace, watch: Stopwatch) -> tuple[l
 
 
 def call_generate(bpy: Any) -> None:
-    """Press Generate. Without a window the operator waits until the shape stands in the scene."""
+    """Press Generate, and wait until the shape stands in the scene."""
     try:
-        result = bpy.ops.gan3d.generate()
+        result = bpy.ops.gan3d.generate(wait=True)
     except RuntimeError as error:  # what an operator's report becomes
         raise DemoError(str(error).strip().removeprefix("Error: ")) from None
     if "FINISHED" not in result:
