@@ -13,7 +13,8 @@ from .. import catalogue, properties, session, windows
 
 def report(operator: bpy.types.Operator, error: Gan3DError) -> None:
     """Show an error in the panel and in Blender's own way; a script gets it as RuntimeError."""
-    session.get().error = error
+    if not isinstance(error, WorkerBusyError):  # which is no failure of the request that runs
+        session.get().error = error
     windows.redraw()
     operator.report({"ERROR"}, str(error))
 

@@ -57,10 +57,10 @@ class GAN3D_PT_generate(Sidebar, bpy.types.Panel):
         column.prop(settings, "count")
         column.prop(settings, "truncation", slider=True)
 
-        # The button stays where it is: the mouse rests on it, and what took its place would look pressed.
+        # The button stays as it is while a request runs (a click is then refused in words): the mouse rests on it, and
+        # Blender keeps a button under the mouse greyed, or passes its pressed look to what takes its place.
         row = layout.row()
         row.scale_y = 1.6
-        row.enabled = not current.busy or current.job.cancelling
         row.operator("gan3d.generate", text=_button(settings), icon="PLAY")
         if current.busy:
             draw_progress(layout, current)

@@ -51,6 +51,14 @@ def generate_button():
     return region.x + region.width // 2 - 20, window.height - (region.y + region.height) + 176
 
 
+def until(condition):
+    """Wait for what follows at once, a few seconds at most."""
+    for _ in range(50):
+        if condition():
+            return
+        yield 0.1
+
+
 def run():
     import sys
 
@@ -64,7 +72,7 @@ def run():
     yield 0.5
     yield picture("panel-before")
     yield click(*generate_button())  # noqa: F821
-    yield 0.5
+    yield from until(lambda: session.busy)
     report["clicked"] = session.busy
     if not session.busy:
         yield picture("missed")
@@ -92,6 +100,7 @@ def run():
     settings = bpy.context.scene.gan3d
     settings.seed, settings.count = 10, 3
     yield click(*generate_button())  # noqa: F821
+    yield from until(lambda: session.busy)
     while session.busy and (session.job.index == 0 or session.client.info is None):
         yield 0.05
     os.kill(session.client.info.pid, signal.SIGKILL)
