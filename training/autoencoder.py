@@ -31,13 +31,19 @@ class VolumeEncoder(nn.Module):
         self.body = nn.Sequential(*layers, nn.Flatten())
         cells = 4 * 4 * (2 if symmetric else 4)
         self.out = nn.Linear(8 * width * cells, 2 * code_size)
+        # Normalisation forgets how light or colourful a shape is; the mean material of each coarse block remembers.
+        self.palette = nn.Linear(5 * cells, 2 * code_size, bias=False)
 
     def forward(self, distance: torch.Tensor, material: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 1, 64³) and (B, 6, 32³) to (B, code_size) twice."""
         if self.symmetric:
             distance, material = distance[:, :, 32:], material[:, :, 16:]
         fine = F.leaky_relu(self.shape(distance), 0.2)
-        mean, log_variance = self.out(self.body(torch.cat([fine, material], 1))).chunk(2, 1)
+        cells = (2 if self.symmetric else 4, 4, 4)
+        pooled = F.adaptive_avg_pool3d(material, cells)
+        palette = pooled[:, :5] / pooled[:, 5:].clamp_min(1e-3)
+        both = self.out(self.body(torch.cat([fine, material], 1))) + self.palette(palette.flatten(1))
+        mean, log_variance = both.chunk(2, 1)
         return mean, log_variance.clamp(-12, 4)
 
 
@@ -66,14 +72,14 @@ def reconstruction_losses(
 
     points = torch.cat([batch.near, batch.volume], 1)
     target = points[..., 3].clamp(-TRUNCATION, TRUNCATION)
-    found = generator.distance(planes, points[..., :3])
+    found = generator.distance(planes, codes, points[..., :3])
     # Near the surface an error is a dent; far from it only the sign counts.
     weight = 1.0 + 3.0 * (target.abs() < 0.5 * TRUNCATION).float()
     distance = (weight * (found - target).abs()).mean() / TRUNCATION
 
     offset = 0.02 * torch.randn((*batch.surface.shape[:2], 1), generator=noise).to(batch.surface)
     at = batch.surface[..., :3] + offset * batch.surface[..., 3:]
-    material = (generator.material(planes, at) - batch.surface_material).abs().mean()
+    material = (generator.material(planes, codes, at) - batch.surface_material).abs().mean()
 
     size = F.smooth_l1_loss(generator.size_head(codes)[:, 0], batch.log_size)
     divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gan3d_core.errors import TrainingError
-from gan3d_core.generators import build
+from gan3d_core.generators.triplane import TriplaneGenerator
 
 from .autoencoder import VolumeEncoder, reconstruction_losses
 from .autoencoder_data import AutoencoderData
@@ -61,7 +61,7 @@ class AutoencoderTrainer:
     def __init__(self, recipe: AutoencoderRecipe, device: str) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.step = recipe, device, 0
-        self.generator = build("triplane", recipe.options).to(device)
+        self.generator = TriplaneGenerator(**recipe.options).to(device)
         self.encoder = VolumeEncoder(self.generator.code_size, recipe.encoder_width, self.generator.symmetric).to(
             device
         )

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from gan3d_core.errors import TrainingError
-from gan3d_core.generators import build
+from gan3d_core.generators.triplane import Mapping, TriplaneGenerator
 
 from . import objectives
 from .autoencoder_data import AutoencoderData
@@ -119,9 +119,7 @@ class CodesTrainer:
         self.centre, self.scale = mean.mean(0), mean.std(0).clamp_min(0.05)
         self.codes = (mean - self.centre) / self.scale
         self.spread = recipe.posterior_noise * (0.5 * log_variance).exp() / self.scale
-        options = {"latent_size": latent_size, "code_size": mean.shape[1]}
-        options |= {"mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers}
-        self.mapping = build("triplane", {**options, "channels": [8, 8]}).mapping.to(device)
+        self.mapping = Mapping(latent_size, mean.shape[1], recipe.mapping_width, recipe.mapping_layers).to(device)
         self.critic = CodeCritic(mean.shape[1], recipe.critic_width).to(device)
         self.average = copy.deepcopy(self.mapping).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
@@ -181,7 +179,7 @@ class CodesTrainer:
             "real_spread": float(real.std(0).mean()),
         }
 
-    def finished_mapping(self) -> nn.Module:
+    def finished_mapping(self) -> Mapping:
         """The averaged mapping, whose output is back in the autoencoder's own scale."""
         mapping = copy.deepcopy(self.average)
         mapping.mean.copy_(self.centre)
@@ -189,12 +187,12 @@ class CodesTrainer:
         return mapping
 
 
-def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> nn.Module:
+def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> TriplaneGenerator:
     """The generator to ship: the codes' mapping before the autoencoder's averaged planes and heads."""
     recipe = codes.recipe
     options = {**autoencoder.recipe.options}
     options |= {"mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers}
-    generator = build("triplane", options).to(autoencoder.device)
+    generator = TriplaneGenerator(**options).to(autoencoder.device)
     state = autoencoder.generator_ema.state_dict()
     state = {name: tensor for name, tensor in state.items() if not name.startswith("mapping.")}
     state |= {f"mapping.{name}": tensor for name, tensor in codes.finished_mapping().state_dict().items()}
@@ -202,7 +200,7 @@ def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> nn.Module:
     return generator.eval()
 
 
-def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> nn.Module:
+def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> TriplaneGenerator:
     """Train until `recipe.steps`, going on from the run's snapshot if there is one.
 
     Returns:

@@ -95,6 +95,7 @@ class GanTrainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.step, self.critic_step = recipe, device, 0, 0
         self.generator = build(recipe.architecture, recipe.options).to(device)
+        self.latent_size: int = self.generator.latent_size  # type: ignore[assignment]
         self.critic = discriminators.build(recipe.discriminator, recipe.discriminator_options).to(device)
         for network in (self.generator, self.critic):
             if getattr(network, "resolution", recipe.resolution) != recipe.resolution:
@@ -114,7 +115,7 @@ class GanTrainer:
     def draw_codes(self, count: int) -> torch.Tensor:
         """(count, latent_size) from the prior."""
         sample = torch.rand if self.recipe.prior == "uniform" else torch.randn
-        return sample((count, self.generator.latent_size), generator=self.noise).to(self.device)
+        return sample((count, self.latent_size), generator=self.noise).to(self.device)
 
     _NETWORKS = ("generator", "critic", "average", "generator_optimiser", "critic_optimiser")
 
@@ -206,8 +207,8 @@ class GanTrainer:
         for a, b in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             a.lerp_(b, 1 - keep)
         # Batch-norm statistics are averages already.
-        for a, b in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            a.copy_(b)
+        for average, live in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            average.copy_(live)
 
 
 def train_gan(recipe: GanRecipe, dataset: Path, run: Path, device: str) -> GanTrainer:
@@ -237,7 +238,9 @@ def train_gan(recipe: GanRecipe, dataset: Path, run: Path, device: str) -> GanTr
                 folder.save(trainer.state())
             if trainer.step % recipe.sheet_every == 0 or trainer.step == recipe.steps:
                 was = trainer.average.training
-                fields = trainer.average.eval().fields(trainer.shown.cpu().numpy(), 1.0)
+                fields = trainer.average.eval().fields(  # type: ignore[operator]
+                    trainer.shown.cpu().numpy(), 1.0
+                )
                 trainer.average.train(was)
                 field_sheet(fields, folder.sheet_path(trainer.step))
     except KeyboardInterrupt:

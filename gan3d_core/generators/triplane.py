@@ -31,6 +31,8 @@ class Mapping(nn.Module):
         for before, after in itertools.pairwise(widths):
             body += [nn.Linear(before, after), nn.LeakyReLU(0.2)]
         self.layers = nn.Sequential(*body, nn.Linear(widths[-1], code_size))
+        self.mean: torch.Tensor
+        self.scale: torch.Tensor
         self.register_buffer("mean", torch.zeros(code_size))
         self.register_buffer("scale", torch.ones(code_size))
 
@@ -106,6 +108,9 @@ class TriplaneGenerator(nn.Module):
         self.distance_head = _head(channels[-1], head_width, 1)
         self.material_head = _head(channels[-1], head_width, MATERIAL_CHANNELS)
         self.size_head = nn.Linear(code_size, 1)
+        # The normalised planes say where; what holds for the whole shape, its palette above all, comes from the code.
+        self.distance_code = nn.Linear(code_size, head_width, bias=False)
+        self.material_code = nn.Linear(code_size, head_width, bias=False)
 
     def features(self, planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Sum of the three planes at points, bilinear.
@@ -130,13 +135,15 @@ class TriplaneGenerator(nn.Module):
         )
         return flat[:, :, 0].unflatten(0, (-1, 3)).sum(1).transpose(1, 2)
 
-    def distance(self, planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    def distance(self, planes: torch.Tensor, codes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """Signed distance (N, P) in units of the cube, in (−TRUNCATION, TRUNCATION), negative inside."""
-        return TRUNCATION * torch.tanh(self.distance_head(self.features(planes, points))[..., 0])
+        hidden = self.distance_head[0](self.features(planes, points)) + self.distance_code(codes)[:, None]
+        return TRUNCATION * torch.tanh(self.distance_head[1:](hidden)[..., 0])
 
-    def material(self, planes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    def material(self, planes: torch.Tensor, codes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """(N, P, 5) in (0, 1): sRGB base colour, roughness, metallic."""
-        return torch.sigmoid(self.material_head(self.features(planes, points)))
+        hidden = self.material_head[0](self.features(planes, points)) + self.material_code(codes)[:, None]
+        return torch.sigmoid(self.material_head[1:](hidden))
 
     def size_m(self, codes: torch.Tensor) -> torch.Tensor:
         """Longest side (N,) in metres."""
@@ -157,7 +164,8 @@ class TriplaneGenerator(nn.Module):
     def decode(self, mapped: torch.Tensor) -> list[Field]:
         """Fields of codes (N, code_size) that have been mapped, or encoded, already."""
         planes = self.synthesis(mapped)
-        return [TriplaneField(self, planes[i : i + 1], float(size)) for i, size in enumerate(self.size_m(mapped))]
+        sizes = self.size_m(mapped)
+        return [TriplaneField(self, planes[i : i + 1], mapped[i : i + 1], float(sizes[i])) for i in range(len(mapped))]
 
 
 class TriplaneField:
@@ -165,8 +173,8 @@ class TriplaneField:
 
     CHUNK = 1 << 16
 
-    def __init__(self, generator: TriplaneGenerator, planes: torch.Tensor, size_m: float) -> None:
-        self._generator, self._planes, self.size_m = generator, planes, size_m
+    def __init__(self, generator: TriplaneGenerator, planes: torch.Tensor, code: torch.Tensor, size_m: float) -> None:
+        self._generator, self._planes, self._code, self.size_m = generator, planes, code, size_m
 
     def values(self, resolution: int) -> np.ndarray:
         """Coarse to fine: a quarter of the resolution everywhere, the full one within reach of the surface."""
@@ -193,7 +201,9 @@ class TriplaneField:
     def _evaluate(self, function, points: np.ndarray) -> np.ndarray:
         device = self._planes.device
         chunks = [
-            function(self._planes, torch.as_tensor(points[None, i : i + self.CHUNK], device=device))[0].float().cpu()
+            function(self._planes, self._code, torch.as_tensor(points[None, i : i + self.CHUNK], device=device))[0]
+            .float()
+            .cpu()
             for i in range(0, len(points), self.CHUNK)
         ]
         return torch.cat(chunks).numpy() if chunks else np.zeros(0, np.float32)

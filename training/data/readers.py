@@ -144,7 +144,8 @@ def _read_quantised(path: Path, file: SourceFile) -> SourceMesh:
 
 def _read_trimesh(path: Path) -> SourceMesh:
     scene = trimesh.load_scene(path, process=False)
-    vertices, faces, uvs, index, materials = [], [], [], [], []
+    vertices, faces, uvs, index = [], [], [], []
+    materials: list[SurfaceMaterial] = []
     offset = 0
     points = 0
     for name in scene.graph.nodes_geometry:
