@@ -1,0 +1,1 @@
+"""How samples are judged, with protocols in the names of figures."""
