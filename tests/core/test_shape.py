@@ -28,7 +28,7 @@ def cuboid() -> Shape:
         column, row = number % 4, number // 4
         cell = (slice(row * SIZE // 2, (row + 1) * SIZE // 2), slice(column * SIZE // 4, (column + 1) * SIZE // 4))
         color[cell], roughness[cell], metallic[cell] = COLORS[number], 40 * number + 20, 250 - 40 * number
-        place = ([*square, column, row]) / [4, 2]
+        place = (square + np.array([column, row])) / [4, 2]
         for pick in ([0, 1, 2], [0, 2, 3]):
             faces.append(np.array(quad)[pick])
             uvs.append(place[pick])
