@@ -101,7 +101,9 @@ def test_the_readme_names_every_make_target_of_a_user_and_the_help_all() -> None
     assert make_targets() == set(re.findall(r"^  make ([a-z0-9-]+) ", listed, re.MULTILINE))
 
 
-@pytest.mark.parametrize("module", ["gan3d_core", "training.prepare", "training.train", "training.export", "training.evaluate"])
+@pytest.mark.parametrize(
+    "module", ["gan3d_core", "training.prepare", "training.train", "training.export", "training.evaluate"]
+)
 def test_options_in_the_documents_are_taken(module: str) -> None:
     """Each `--option` in a documented command line of ours is one that its parser knows."""
     helped = subprocess.run(
