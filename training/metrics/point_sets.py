@@ -1,7 +1,7 @@
 """Distances between sets of shapes, each shape a cloud of surface points.
 
 P. Achlioptas et al.: Learning Representations and Generative Models for 3D Point Clouds, ICML 2018, section 4 (MMD,
-COV); G. Yang et al.: PointFlow, ICCV 2019, section 4.1 (1-NNA). Chamfer distances are of **squared** lengths, the sum of
+COV); G. Yang et al.: PointFlow, ICCV 2019, section 4.1 (1-NNA). Chamfer distances are of squared lengths, the sum of
 both directions' means, on shapes whose longest side is 1.
 """
 
