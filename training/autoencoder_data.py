@@ -12,6 +12,9 @@ from gan3d_core.generators.triplane import TRUNCATION
 from .data.store import Dataset
 
 MATERIAL_GRID = 32
+DARKEST = 30
+"""sRGB value (of 255) below which no base colour is learned: coal, the darkest in charts of measured albedo, is about there.
+Baked files hold pure black where a material could not be baked, and no light would ever show such a part."""
 
 
 @dataclasses.dataclass
@@ -49,6 +52,7 @@ class AutoencoderData:
         self.volume = dataset.stack("volume")
         self.surface = dataset.stack("surface")
         self.material = dataset.stack("material")
+        self.material[..., :3] = np.maximum(self.material[..., :3], DARKEST)
         self.log_size = np.log(np.array([entry.size_m for entry in dataset.entries], np.float32))
         self.material_grid = np.stack([_material_grid(s, m) for s, m in zip(self.surface, self.material, strict=True)])
 
