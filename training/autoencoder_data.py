@@ -13,8 +13,9 @@ from .data.store import Dataset
 
 MATERIAL_GRID = 32
 DARKEST = 30
-"""sRGB value (of 255) below which no base colour is learned: coal, the darkest in charts of measured albedo, is about there.
-Baked files hold pure black where a material could not be baked, and no light would ever show such a part."""
+"""sRGB value (of 255) below which no base colour is learned: coal, the darkest in charts of measured albedo, is
+about there. Baked files hold pure black where a material could not be baked, and no light would ever show such
+a part."""
 
 
 @dataclasses.dataclass
