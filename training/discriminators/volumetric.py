@@ -16,10 +16,16 @@ class VolumetricDiscriminator(nn.Module):
             along each axis.
         normalisation: `batch` as published (after every convolution but the first and the last), `spectral` (Miyato et
             al. 2018), or `none`, which gradient penalties need.
+        minibatch_std: tell the last layer how much the batch varies (Karras et al. 2018, section 3), against collapse.
     """
 
+    GROUP = 4
+
     def __init__(
-        self, channels: tuple[int, ...] | list[int] = (64, 128, 256, 512), normalisation: str = "batch"
+        self,
+        channels: tuple[int, ...] | list[int] = (64, 128, 256, 512),
+        normalisation: str = "batch",
+        minibatch_std: bool = False,
     ) -> None:
         super().__init__()
         if normalisation not in NORMALISATIONS:
@@ -38,8 +44,20 @@ class VolumetricDiscriminator(nn.Module):
             layers.append(nn.LeakyReLU(0.2))
             before = width
         self.features = nn.Sequential(*layers)
-        self.last = wrap(nn.Conv3d(before, 1, 4))
+        self.minibatch_std = minibatch_std
+        self.last = wrap(nn.Conv3d(before + minibatch_std, 1, 4))
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
         """(N, 1, R, R, R) occupancies in [0, 1] to (N,) outputs, large for real."""
-        return self.last(self.features(volumes)).flatten()
+        features = self.features(volumes)
+        if self.minibatch_std:
+            features = torch.cat([features, self._spread(features)], 1)
+        return self.last(features).flatten()
+
+    def _spread(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, 1, 4, 4, 4): mean standard deviation within groups of `GROUP` samples (the whole batch where it is no
+        multiple of that)."""
+        size = self.GROUP if len(features) % self.GROUP == 0 else len(features)
+        groups = features.unflatten(0, (size, -1))
+        spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().flatten(1).mean(1)
+        return spread.repeat(size)[:, None, None, None, None].expand(-1, 1, *features.shape[2:])
