@@ -75,7 +75,7 @@ def evaluate(
         return list(generator.fields(np.stack(codes), config.size_m))  # type: ignore[operator]
 
     real = np.stack([cloud(mesh, 0) for mesh in references])
-    within = distance_matrix(real, real)
+    within = distance_matrix(real)
     rows = []
     empty = 0
     progress = ProgressLine("Sets", seeds + 3)
@@ -88,7 +88,7 @@ def evaluate(
             else:
                 empty += 1
         made = np.stack(clouds)
-        rows.append(dataclasses.asdict(scores(distance_matrix(made, made), within, distance_matrix(made, real))))
+        rows.append(dataclasses.asdict(scores(distance_matrix(made), within, distance_matrix(made, real))))
         progress.update(number + 1, force=True)
 
     # Floors: real training shapes in place of samples.
@@ -96,7 +96,7 @@ def evaluate(
     for number in range(3):
         chosen = np.random.default_rng(number).choice(len(training), count, replace=len(training) < count)
         drawn = np.stack([cloud(grid_mesh(training.array(i, "sdf64").astype(np.float32)), 1) for i in chosen])
-        floors.append(dataclasses.asdict(scores(distance_matrix(drawn, drawn), within, distance_matrix(drawn, real))))
+        floors.append(dataclasses.asdict(scores(distance_matrix(drawn), within, distance_matrix(drawn, real))))
         progress.update(seeds + number + 1, force=True)
     progress.close()
     figures: dict[str, object] = {

@@ -23,7 +23,7 @@ def test_without_batch_statistics_samples_do_not_touch_each_other():
 
 
 def test_minibatch_deviation_tells_a_collapsed_batch():
-    """It is zero, up to its epsilon, when all samples are one, and grows with their spread as a standard deviation does."""
+    """Zero, up to its epsilon, when all samples are one; it grows with their spread as a standard deviation does."""
     options = {"channels": [4, 8], "normalisation": "none", "minibatch_std": True}
     critic = discriminators.build("volumetric", options)
     one = torch.rand(1, 8, 4, 4, 4).repeat(8, 1, 1, 1, 1)

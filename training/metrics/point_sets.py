@@ -8,10 +8,9 @@ both directions' means, on shapes whose longest side is 1.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
-import torch
+from scipy.spatial import cKDTree
 
 POINTS = 2048
 
@@ -22,22 +21,24 @@ def normalise(points: np.ndarray) -> np.ndarray:
     return ((points - (low + high) / 2) / max(float((high - low).max()), 1e-12)).astype(np.float32)
 
 
-def chamfer(one: torch.Tensor, many: torch.Tensor) -> torch.Tensor:
-    """Squared Chamfer distance of one cloud (P, 3) to each of (M, P, 3): (M,)."""
-    between = torch.cdist(one.expand(len(many), -1, -1), many, compute_mode="donot_use_mm_for_euclid_dist") ** 2
-    return between.min(2).values.mean(1) + between.min(1).values.mean(1)
+def chamfer(one: cKDTree, other: cKDTree) -> float:
+    """Squared Chamfer distance of two clouds, given as search trees."""
+    forth, _ = other.query(one.data)
+    back, _ = one.query(other.data)
+    return float((forth**2).mean() + (back**2).mean())
 
 
-def distance_matrix(
-    first: np.ndarray, second: np.ndarray, progress: Callable[[int], None] = lambda rows: None, chunk: int = 8
-) -> np.ndarray:
-    """(A, B) Chamfer distances between clouds (A, P, 3) and (B, P, 3)."""
-    a, b = torch.from_numpy(first), torch.from_numpy(second)
-    out = torch.empty(len(a), len(b))
-    for row in range(len(a)):
-        out[row] = torch.cat([chamfer(a[row], b[i : i + chunk]) for i in range(0, len(b), chunk)])
-        progress(row + 1)
-    return out.numpy()
+def distance_matrix(first: np.ndarray, second: np.ndarray | None = None) -> np.ndarray:
+    """(A, B) Chamfer distances between clouds (A, P, 3) and (B, P, 3); within `first` where `second` is None."""
+    rows = [cKDTree(cloud) for cloud in first]
+    if second is not None:
+        columns = [cKDTree(cloud) for cloud in second]
+        return np.array([[chamfer(row, column) for column in columns] for row in rows])
+    out = np.zeros((len(rows), len(rows)))
+    for i in range(len(rows)):
+        for j in range(i):
+            out[i, j] = out[j, i] = chamfer(rows[i], rows[j])
+    return out
 
 
 @dataclasses.dataclass(frozen=True)
