@@ -109,14 +109,17 @@ def _ask(
         np.save(request, faces.astype(np.uint32), allow_pickle=False)
         np.save(request, np.float64(max(deadline - start, 1.0) + 5.0), allow_pickle=False)
         request.seek(0)
-        process = subprocess.Popen(
-            # -P: the folder of the program must not be searched for modules, ours have plain names.
-            [sys.executable, "-P", program],
-            stdin=request,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )
+        try:
+            process = subprocess.Popen(
+                # -P: the folder of the program must not be searched for modules, ours have plain names.
+                [sys.executable, "-P", program],
+                stdin=request,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError:  # no memory or no right to start a process; box projection needs neither
+            return None
     try:
         while True:
             now = time.monotonic()

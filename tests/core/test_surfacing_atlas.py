@@ -116,6 +116,13 @@ def test_a_child_that_fails_falls_back_to_boxes(program, monkeypatch, tmp_path):
     assert np.array_equal(atlas.uvs, box_atlas(vertices, faces, 1.2 * GUTTER, SIZE)[0])
 
 
+def test_a_child_that_cannot_start_falls_back_to_boxes(monkeypatch, tmp_path):
+    vertices, faces = MESHES["torus"]
+    monkeypatch.setattr(atlas_module.sys, "executable", str(tmp_path / "no-python"))
+    atlas = unwrap(vertices, faces)
+    assert np.array_equal(atlas.uvs, box_atlas(vertices, faces, 1.2 * GUTTER, SIZE)[0])
+
+
 def test_cancelling_ends_the_child(monkeypatch):
     children = []
     real = subprocess.Popen
