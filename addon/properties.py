@@ -6,6 +6,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty
 
 from gan3d_core.docstrings import field_docs
+from gan3d_core.errors import Gan3DError
 from gan3d_core.recipe import COMPONENT_RULES, LIMITS, Recipe
 from gan3d_core.request import MAX_COUNT, recipes_for
 
@@ -14,8 +15,17 @@ from . import catalogue, preferences
 RANDOM_SEEDS = 1_000_000
 """Random seeds are drawn below this, so that they stay short enough to read and note down."""
 
+
+def _first_recipe() -> Recipe:
+    """What a scene starts with: the recommendations of the shipped checkpoint that its first click will use."""
+    try:
+        return recipes_for(category=catalogue.FIRST_CATEGORY)[0]
+    except Gan3DError:
+        return Recipe(checkpoint="-")
+
+
 _DOCS = field_docs(Recipe)
-_DEFAULT = Recipe(checkpoint="-")
+_DEFAULT = _first_recipe()
 _COMPONENTS = {
     "largest": ("Largest", "Keep the largest connected part only"),
     "floaters": ("No floaters", "Drop the parts that are smaller than the limit below"),
