@@ -39,7 +39,7 @@ class Recipe:
     """How far codes may stray from the mean of the prior: 0 = the mean shape, 1 = the whole prior."""
     resolution: int = 64
     """Field samples along each axis, 16 … 256. A volumetric generator is resampled from its own resolution."""
-    components: str = "floaters"
+    components: str = "largest"
     """Which connected parts stay: `largest`, `floaters` (drop those below `min_component`), `all`."""
     min_component: float = 0.02
     """Smallest kept part, as a share of the largest part's enclosed volume, 0 … 1."""
