@@ -14,10 +14,10 @@ import torch
 from gan3d_core.errors import TrainingError
 from gan3d_core.generators.triplane import TriplaneGenerator
 
+from . import loop
 from .autoencoder import VolumeEncoder, reconstruction_losses
 from .autoencoder_data import AutoencoderData
 from .data.store import Dataset
-from .progress import ProgressLine
 from .run_folder import RunFolder
 from .sheets import field_sheet
 
@@ -137,37 +137,21 @@ def train_autoencoder(recipe: AutoencoderRecipe, dataset: Path, run: Path, devic
     Raises:
         DatasetError, TrainingError
     """
-    folder = RunFolder(run, dataclasses.asdict(recipe))
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
+    loop.use_threads(recipe.threads)
     trainer = AutoencoderTrainer(recipe, device)
-    state = folder.load()
-    if state is not None:
-        trainer.restore(state)
+    folder = RunFolder(run, dataclasses.asdict(recipe))
+    loop.restore(trainer, folder)
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), recipe.points, recipe.surface_points)
     shown = np.linspace(0, len(data) - 1, min(8, len(data))).round().astype(int)
-    progress = ProgressLine("Autoencoder", recipe.steps, trainer.step)
-    mean: dict[str, float] = {}
-    try:
-        while trainer.step < recipe.steps:
-            for key, value in trainer.train_step(data).items():
-                mean[key] = 0.95 * mean[key] + 0.05 * value if key in mean else value
-            if trainer.step % 20 == 0:
-                folder.log(trainer.step, mean)
-            progress.update(trainer.step, " ".join(f"{key} {value:.4f}" for key, value in mean.items()))
-            if trainer.step % recipe.snapshot_every == 0 or trainer.step == recipe.steps:
-                folder.save(trainer.state())
-            if trainer.step % recipe.sheet_every == 0 or trainer.step == recipe.steps:
-                codes, log_variance = trainer.codes(data)
-                noise = torch.randn(codes[shown].shape, generator=torch.Generator().manual_seed(0)).to(device)
-                drawn = codes[shown] + noise * (0.5 * log_variance[shown]).exp()
-                blend = codes[shown] / 2 + codes[np.roll(shown, 1)] / 2
-                fields = trainer.generator_ema.decode(torch.cat([codes[shown], drawn, blend]))
-                field_sheet(fields, folder.sheet_path(trainer.step, "reconstructions"))
-    except KeyboardInterrupt:
-        folder.save(trainer.state())
-        raise
-    finally:
-        progress.close()
-        folder.close()
+
+    def sheet() -> None:
+        """Reconstructions; the same with codes drawn instead of their means; means of neighbours in the row."""
+        codes, log_variance = trainer.codes(data)
+        noise = torch.randn(codes[shown].shape, generator=torch.Generator().manual_seed(0)).to(device)
+        drawn = codes[shown] + noise * (0.5 * log_variance[shown]).exp()
+        blend = codes[shown] / 2 + codes[np.roll(shown, 1)] / 2
+        fields = trainer.generator_ema.decode(torch.cat([codes[shown], drawn, blend]))
+        field_sheet(fields, folder.sheet_path(trainer.step, "reconstructions"))
+
+    loop.run(trainer, folder, recipe, "Autoencoder", lambda: trainer.train_step(data), sheet)
     return trainer

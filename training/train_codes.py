@@ -18,11 +18,10 @@ from torch import nn
 from gan3d_core.errors import TrainingError
 from gan3d_core.generators.triplane import Mapping, TriplaneGenerator
 
-from . import objectives
+from . import loop, objectives
 from .autoencoder_data import AutoencoderData
 from .configuration import fill
 from .data.store import Dataset
-from .progress import ProgressLine
 from .regularisers import gradient_penalty
 from .run_folder import RunFolder
 from .sheets import field_sheet
@@ -201,7 +200,7 @@ def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> TriplaneGe
 
 
 def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> TriplaneGenerator:
-    """Train until `recipe.steps`, going on from the run's snapshot if there is one.
+    """Train until `recipe.steps`, going on from the run's snapshot if there is one. Ctrl-C saves and stops.
 
     Returns:
         the assembled generator.
@@ -209,35 +208,17 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> T
     Raises:
         DatasetError, TrainingError
     """
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
+    loop.use_threads(recipe.threads)
     autoencoder = load_autoencoder(Path(recipe.autoencoder), device)
     folder = RunFolder(run, dataclasses.asdict(recipe))
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), 4, 1)
     mean, log_variance = autoencoder.codes(data)
     trainer = CodesTrainer(recipe, mean.clone(), log_variance.clone(), autoencoder.generator.latent_size)
-    state = folder.load()
-    if state is not None:
-        trainer.restore(state)
-    progress = ProgressLine("Codes", recipe.steps, trainer.step)
-    shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0))
-    smooth: dict[str, float] = {}
-    try:
-        while trainer.step < recipe.steps:
-            for key, value in trainer.train_step().items():
-                smooth[key] = 0.98 * smooth[key] + 0.02 * value if key in smooth else value
-            if trainer.step % 50 == 0:
-                folder.log(trainer.step, smooth)
-            progress.update(trainer.step, " ".join(f"{key} {value:.3f}" for key, value in smooth.items()))
-            if trainer.step % recipe.snapshot_every == 0 or trainer.step == recipe.steps:
-                folder.save(trainer.state())
-            if trainer.step % recipe.sheet_every == 0 or trainer.step == recipe.steps:
-                fields = assemble(autoencoder, trainer).fields(shown.numpy(), 1.0)
-                field_sheet(fields, folder.sheet_path(trainer.step))
-    except KeyboardInterrupt:
-        folder.save(trainer.state())
-        raise
-    finally:
-        progress.close()
-        folder.close()
+    loop.restore(trainer, folder)
+    shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0)).numpy()
+
+    def sheet() -> None:
+        field_sheet(assemble(autoencoder, trainer).fields(shown, 1.0), folder.sheet_path(trainer.step))
+
+    loop.run(trainer, folder, recipe, "Codes", trainer.train_step, sheet)
     return assemble(autoencoder, trainer)

@@ -13,9 +13,8 @@ import torch
 from gan3d_core.errors import TrainingError
 from gan3d_core.generators import build
 
-from . import discriminators, objectives
+from . import discriminators, loop, objectives
 from .data.store import Dataset
-from .progress import ProgressLine
 from .regularisers import clip_weights, gradient_penalty, r1_penalty
 from .run_folder import RunFolder
 from .sheets import field_sheet
@@ -217,36 +216,17 @@ def train_gan(recipe: GanRecipe, dataset: Path, run: Path, device: str) -> GanTr
     Raises:
         DatasetError, TrainingError
     """
-    if recipe.threads:
-        torch.set_num_threads(recipe.threads)
+    loop.use_threads(recipe.threads)
     trainer = GanTrainer(recipe, device)
     folder = RunFolder(run, dataclasses.asdict(recipe))
-    state = folder.load()
-    if state is not None:
-        trainer.restore(state)
+    loop.restore(trainer, folder)
     data = VolumeData(Dataset(dataset, "train", recipe.category), recipe.resolution, recipe.mirror)
-    progress = ProgressLine("Training", recipe.steps, trainer.step)
-    mean: dict[str, float] = {}
-    try:
-        while trainer.step < recipe.steps:
-            for key, value in trainer.train_step(data).items():
-                mean[key] = 0.95 * mean[key] + 0.05 * value if key in mean else value
-            if trainer.step % 20 == 0:
-                folder.log(trainer.step, mean)
-            progress.update(trainer.step, " ".join(f"{key} {value:.3f}" for key, value in mean.items()))
-            if trainer.step % recipe.snapshot_every == 0 or trainer.step == recipe.steps:
-                folder.save(trainer.state())
-            if trainer.step % recipe.sheet_every == 0 or trainer.step == recipe.steps:
-                was = trainer.average.training
-                fields = trainer.average.eval().fields(  # type: ignore[operator]
-                    trainer.shown.cpu().numpy(), 1.0
-                )
-                trainer.average.train(was)
-                field_sheet(fields, folder.sheet_path(trainer.step))
-    except KeyboardInterrupt:
-        folder.save(trainer.state())
-        raise
-    finally:
-        progress.close()
-        folder.close()
+
+    def sheet() -> None:
+        was = trainer.average.training
+        codes = trainer.shown.cpu().numpy()
+        field_sheet(trainer.average.eval().fields(codes, 1.0), folder.sheet_path(trainer.step))  # type: ignore[operator]
+        trainer.average.train(was)
+
+    loop.run(trainer, folder, recipe, "Training", lambda: trainer.train_step(data), sheet)
     return trainer

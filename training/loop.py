@@ -1,0 +1,91 @@
+"""The one loop of every training run: step, report, snapshot, sheet; going on where a run stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+
+from .progress import ProgressLine
+from .run_folder import RunFolder
+
+LOG_EVERY = 20
+SMOOTHING = 0.95
+"""Of the reported figures: each is a running mean over some twenty steps."""
+
+
+class Schedule(Protocol):
+    """What the loop reads of a recipe."""
+
+    @property
+    def steps(self) -> int: ...
+    @property
+    def snapshot_every(self) -> int: ...
+    @property
+    def sheet_every(self) -> int: ...
+
+
+class Trainer(Protocol):
+    """What the loop needs of a trainer: everything that a run consists of is in its state."""
+
+    step: int
+
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+def use_threads(threads: int) -> None:
+    """Let torch use so many CPU threads; 0 leaves it to torch."""
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def restore(trainer: Trainer, folder: RunFolder) -> None:
+    """Put a trainer where the run's snapshot stands, if there is one."""
+    state = folder.load()
+    if state is not None:
+        trainer.restore(state)
+
+
+def run(
+    trainer: Trainer,
+    folder: RunFolder,
+    recipe: Schedule,
+    label: str,
+    step: Callable[[], dict[str, float]],
+    sheet: Callable[[], None],
+) -> None:
+    """Step until `recipe.steps`. Ctrl-C saves and stops.
+
+    Args:
+        trainer: its `step` is counted up by `step()`.
+        folder: of the run; closed at the end.
+        recipe: how many steps, and when to save and to draw.
+        label: what the progress line calls it.
+        step: one training step; returns figures to report.
+        sheet: draws the sample sheet of the trainer's present step.
+
+    Raises:
+        TrainingError: as `step` does; the last snapshot stays as it was.
+    """
+    progress = ProgressLine(label, recipe.steps, trainer.step)
+    mean: dict[str, float] = {}
+    try:
+        while trainer.step < recipe.steps:
+            for key, value in step().items():
+                mean[key] = SMOOTHING * mean[key] + (1 - SMOOTHING) * value if key in mean else value
+            last = trainer.step == recipe.steps
+            if trainer.step % LOG_EVERY == 0 or last:
+                folder.log(trainer.step, mean)
+            progress.update(trainer.step, " ".join(f"{key} {value:.3f}" for key, value in mean.items()))
+            if trainer.step % recipe.snapshot_every == 0 or last:
+                folder.save(trainer.state())
+            if trainer.step % recipe.sheet_every == 0 or last:
+                sheet()
+    except KeyboardInterrupt:
+        folder.save(trainer.state())
+        raise
+    finally:
+        progress.close()
+        folder.close()
