@@ -48,3 +48,9 @@ class Field(Protocol):
 def cell_centres(resolution: int) -> np.ndarray:
     """(R,) float32: the coordinates −1 + (2i + 1)/R at which every grid of this project is sampled."""
     return (-1.0 + (2.0 * np.arange(resolution) + 1.0) / resolution).astype(np.float32)
+
+
+def lattice(resolution: int) -> np.ndarray:
+    """(R³, 3) float32: every cell centre, z running fastest, so that `reshape(R, R, R)` is indexed [x, y, z]."""
+    axis = cell_centres(resolution)
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)

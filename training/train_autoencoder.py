@@ -14,7 +14,7 @@ import torch
 from gan3d_core.errors import TrainingError
 from gan3d_core.generators.triplane import TriplaneGenerator
 
-from . import loop
+from . import averaging, loop
 from .autoencoder import VolumeEncoder, reconstruction_losses
 from .autoencoder_data import AutoencoderData
 from .data.store import Dataset
@@ -115,10 +115,8 @@ class AutoencoderTrainer:
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.optimiser.step()
         self.step += 1
-        keep = min(1 - 1 / recipe.ema_steps, self.step / (self.step + 10))
-        for average, live in ((self.generator_ema, self.generator), (self.encoder_ema, self.encoder)):
-            for a, b in zip(average.parameters(), live.parameters(), strict=True):
-                a.lerp_(b.detach(), 1 - keep)
+        averaging.update(self.generator_ema, self.generator, self.step, recipe.ema_steps)
+        averaging.update(self.encoder_ema, self.encoder, self.step, recipe.ema_steps)
         return {f.name: float(getattr(losses, f.name).detach()) for f in dataclasses.fields(losses)}
 
     @torch.inference_mode()

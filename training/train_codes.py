@@ -18,7 +18,7 @@ from torch import nn
 from gan3d_core.errors import TrainingError
 from gan3d_core.generators.triplane import Mapping, TriplaneGenerator
 
-from . import loop, objectives
+from . import averaging, loop, objectives
 from .autoencoder_data import AutoencoderData
 from .configuration import fill
 from .data.store import Dataset
@@ -168,10 +168,7 @@ class CodesTrainer:
         generator_loss.backward()
         self.mapping_optimiser.step()
         self.step += 1
-        keep = min(1 - 1 / recipe.ema_steps, self.step / (self.step + 10))
-        with torch.no_grad():
-            for a, b in zip(self.average.parameters(), self.mapping.parameters(), strict=True):
-                a.lerp_(b, 1 - keep)
+        averaging.update(self.average, self.mapping, self.step, recipe.ema_steps)
         return {
             "critic_loss": float(loss.detach()),
             "fake_spread": float(made.detach().std(0).mean()),

@@ -13,7 +13,7 @@ import torch
 from gan3d_core.errors import TrainingError
 from gan3d_core.generators import build
 
-from . import discriminators, loop, objectives
+from . import averaging, discriminators, loop, objectives
 from .data.store import Dataset
 from .regularisers import clip_weights, gradient_penalty, r1_penalty
 from .run_folder import RunFolder
@@ -162,7 +162,7 @@ class GanTrainer:
         self._apply(loss, self.generator_optimiser, report, "generator_loss")
         self.critic.requires_grad_(True)
         self.step += 1
-        self._update_average()
+        averaging.update(self.average, self.generator, self.step, self.recipe.ema_steps)
         return report
 
     def _critic_step(self, data: VolumeData) -> dict[str, float]:
@@ -199,15 +199,6 @@ class GanTrainer:
         loss.backward()
         optimiser.step()
         report[name] = float(loss.detach())
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        keep = min(1 - 1 / self.recipe.ema_steps, self.step / (self.step + 10))
-        for a, b in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            a.lerp_(b, 1 - keep)
-        # Batch-norm statistics are averages already.
-        for average, live in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            average.copy_(live)
 
 
 def train_gan(recipe: GanRecipe, dataset: Path, run: Path, device: str) -> GanTrainer:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
-from ..field import Field, Materials, cell_centres
+from ..field import Field, Materials, lattice
 
 TRUNCATION = 0.1
 """Distances are learned up to this far from the surface, in units of the cube (DeepSDF's δ)."""
@@ -180,14 +180,14 @@ class TriplaneField:
         """Coarse to fine: a quarter of the resolution everywhere, the full one within reach of the surface."""
         coarse = resolution // 4
         if resolution % 4 or coarse < 32:
-            return self._distance(_lattice(resolution)).reshape((resolution,) * 3)
+            return self._distance(lattice(resolution)).reshape((resolution,) * 3)
         far = self.values(coarse)
         values = far.repeat(4, 0).repeat(4, 1).repeat(4, 2)
         # Beyond this no surface can be inside the coarse cell or touch its neighbours; learned distances are not exact,
         # so the reach is twice what exact ones would need, within the truncation.
         reach = min(2.0 * np.sqrt(3.0) / coarse, 0.95 * TRUNCATION)
         near = (np.abs(far) < reach).repeat(4, 0).repeat(4, 1).repeat(4, 2)
-        values[near] = self._distance(_lattice(resolution)[near.reshape(-1)])
+        values[near] = self._distance(lattice(resolution)[near.reshape(-1)])
         return values
 
     def materials(self, points: np.ndarray) -> Materials:
@@ -207,8 +207,3 @@ class TriplaneField:
             for i in range(0, len(points), self.CHUNK)
         ]
         return torch.cat(chunks).numpy() if chunks else np.zeros(0, np.float32)
-
-
-def _lattice(resolution: int) -> np.ndarray:
-    axis = cell_centres(resolution)
-    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)

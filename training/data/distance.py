@@ -14,7 +14,7 @@ import warp as wp
 from scipy import ndimage
 
 from gan3d_core.errors import MeshFileError
-from gan3d_core.field import cell_centres
+from gan3d_core.field import lattice
 
 from ..warp_runtime import make_mesh, vectors
 from .outer import cut_to_size, outer_surface
@@ -91,16 +91,16 @@ class SignedDistance:
     def _plain_grid(self, resolution: int) -> np.ndarray:
         """Plain distances at cell centres: exact where |distance| is below some two cells of half the resolution."""
         if self._known is None:
-            return self.plain(_lattice(resolution)).reshape((resolution,) * 3)
+            return self.plain(lattice(resolution)).reshape((resolution,) * 3)
         coarse = self._known
         factor = resolution // len(coarse)
         if resolution % len(coarse):
-            return self.plain(_lattice(resolution)).reshape((resolution,) * 3)
+            return self.plain(lattice(resolution)).reshape((resolution,) * 3)
         values = ndimage.zoom(coarse, factor, order=1, mode="nearest", grid_mode=True).astype(np.float32)
         # Distance is 1-Lipschitz: beyond a cell's half diagonal plus a margin it cannot hide a surface.
         near = np.abs(coarse) < (np.sqrt(3.0) / 2 + 1.5) * 2.0 / len(coarse)
         near = near.repeat(factor, 0).repeat(factor, 1).repeat(factor, 2)
-        values[near] = self.plain(_lattice(resolution)[near.reshape(-1)])
+        values[near] = self.plain(lattice(resolution)[near.reshape(-1)])
         return values
 
     def plain(self, points: np.ndarray) -> np.ndarray:
@@ -143,7 +143,7 @@ class SignedDistance:
         """(R, R, R) float32 at the cell centres; exact near the surface, interpolated where only the sign matters."""
         values = self._plain_grid(resolution)
         if self._thin is not None:
-            thick = _distance_to(self._thin, _lattice(resolution)) - self.half_thickness
+            thick = _distance_to(self._thin, lattice(resolution)) - self.half_thickness
             values = np.minimum(values, thick.reshape(values.shape))
         return values
 
@@ -157,11 +157,6 @@ def _distance_to(mesh: wp.Mesh, points: np.ndarray) -> np.ndarray:
 def _area(triangles: np.ndarray) -> float:
     edges = np.diff(triangles.astype(np.float64), axis=1)
     return float(np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1).sum() / 2)
-
-
-def _lattice(resolution: int) -> np.ndarray:
-    axis = cell_centres(resolution)
-    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def sample_surface(
