@@ -55,11 +55,12 @@ def render(
     camera: Camera = CAMERA,
     size: int = 128,
     supersample: int = 2,
+    alpha: bool = False,
 ) -> np.ndarray:
     """Draw a mesh of the cube.
 
     Returns:
-        (size, size, 3) uint8, row 0 at the top.
+        (size, size, 3) uint8, row 0 at the top; with `alpha` (size, size, 4), for any background.
     """
     pixels = size * supersample
     azimuth, elevation = np.radians(camera.azimuth), np.radians(camera.elevation)
@@ -89,7 +90,12 @@ def render(
         key /= np.linalg.norm(key)
         light = 0.32 + 0.60 * np.clip(normal @ key, 0, 1) + 0.16 * (0.5 + 0.5 * normal[:, 2])
         image[hit] = np.clip(colour * light[:, None], 0, 1)
-    image = image.reshape(size, supersample, size, supersample, 3).mean(axis=(1, 3))
+    if alpha:
+        image[~hit] = 0
+        image = np.concatenate([image, hit[:, None].astype(np.float32)], axis=1)
+    image = image.reshape(size, supersample, size, supersample, -1).mean(axis=(1, 3))
+    if alpha:
+        image[..., :3] /= np.maximum(image[..., 3:], 1e-6)  # colours of what was hit, not mixed with nothing
     return (image * 255 + 0.5).astype(np.uint8)
 
 
