@@ -85,6 +85,13 @@ class TrainingError(Gan3DError):
     default_hint = "See the last lines of metrics.jsonl in the run folder."
 
 
+class RenderingError(Gan3DError):
+    """A mesh, cameras or an image that cannot be rendered: not finite, indices out of range, sizes that do not fit."""
+
+    code = "rendering"
+    default_hint = "Check the vertices, faces and cameras that were given."
+
+
 class WorkerStartError(Gan3DError):
     """The worker could not start: wrong Python, no torch, a broken environment."""
 

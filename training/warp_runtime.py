@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import torch
 import warp as wp
 
-wp.config.quiet = True
+wp.config.log_level = wp.LOG_ERROR
 wp.init()
 
 
@@ -18,3 +21,19 @@ def make_mesh(vertices: np.ndarray, faces: np.ndarray, winding: bool = False) ->
 
 def vectors(points: np.ndarray) -> wp.array:
     return wp.array(np.ascontiguousarray(points, np.float32).reshape(-1, 3), dtype=wp.vec3)
+
+
+def launch(kernel: wp.Kernel, dim: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+    """Launch a kernel on torch tensors, without copies, on their device and after what torch has queued there.
+
+    Tensors must be contiguous and detached; a kernel's vectors and matrices are the tensors' last axes.
+    """
+    tensors = [value for value in arguments if isinstance(value, torch.Tensor)]
+    device = wp.device_from_torch(tensors[0].device)
+    types = [argument.type for argument in kernel.adj.args]
+    values = [
+        wp.from_torch(value, dtype=kind.dtype, requires_grad=False) if isinstance(value, torch.Tensor) else value
+        for value, kind in zip(arguments, types, strict=True)
+    ]
+    stream = wp.stream_from_torch(torch.cuda.current_stream(tensors[0].device)) if device.is_cuda else None
+    wp.launch(kernel, dim, inputs=values, device=device, stream=stream, record_tape=False)
