@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import importlib
 import json
 import multiprocessing
 import os
@@ -23,19 +24,16 @@ from .data.source import SourceFile
 from .progress import ProgressLine
 
 
+COMMANDS = {"inspect": "training.inspection.command"}
+"""Words that may stand in the place of SOURCE, and the modules whose `main(arguments) -> int` they call."""
+
+
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        prepare(
-            Path(options.source),
-            Path(options.dataset),
-            category=options.category,
-            up=options.up,
-            front=options.front,
-            limit=options.limit,
-            processes=options.processes,
-            strict=options.strict,
-        )
+        if arguments and arguments[0] in COMMANDS:
+            return importlib.import_module(COMMANDS[arguments[0]]).main(arguments[1:])
+        _prepare_by(arguments)
     except Gan3DError as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -45,8 +43,26 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _prepare_by(arguments: list[str]) -> None:
+    options = _parser().parse_args(arguments)
+    prepare(
+        Path(options.source),
+        Path(options.dataset),
+        category=options.category,
+        up=options.up,
+        front=options.front,
+        limit=options.limit,
+        processes=options.processes,
+        strict=options.strict,
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.prepare", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.prepare",
+        description=__doc__,
+        epilog="Other command: `inspect DATASET` writes a page about a dataset. (A source of that name is ./inspect.)",
+    )
     parser.add_argument("source", help="folder of meshes, with or without a manifest.jsonl / metadata.jsonl")
     parser.add_argument("dataset", help="folder to make, or to go on with")
     parser.add_argument("--category", help="only this category")
