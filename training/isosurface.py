@@ -69,8 +69,9 @@ def isosurface(
     case = case[:, :-1] | case[:, 1:] << 2
     case = case[:, :, :-1] | case[:, :, 1:] << 4
     place = ((case > 0) & (case < 255)).nonzero()
-    cells = place @ place.new_tensor([size * size, size, 1])
-    cases = case[tuple(place.unbind(1))].to(torch.int64)
+    x, y, z = place.unbind(1)
+    cells = (x * size + y) * size + z
+    cases = case[x, y, z].to(torch.int64)
     moves = None if offsets is None else offsets.reshape(-1, 3)
     return _mesh(_Corners(size, half, values.reshape(-1), moves, None), cells, cases)
 
@@ -233,17 +234,25 @@ def _away_from_zero(values: torch.Tensor) -> torch.Tensor:
 
 def _split(vertices: torch.Tensor, quads: torch.Tensor) -> torch.Tensor:
     """(2Q, 3) triangles: each quad is cut where its smallest angle stays largest."""
-    first = torch.cat([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]], 1).view(-1, 2, 3)
-    second = torch.cat([quads[:, [1, 2, 3]], quads[:, [1, 3, 0]]], 1).view(-1, 2, 3)
-    better = _largest_cosine(vertices, second).amax(1) < _largest_cosine(vertices, first).amax(1)
-    return torch.where(better[:, None, None], second, first).reshape(-1, 3)
+    points = vertices[quads]
+    sides = torch.nn.functional.normalize(points.roll(-1, 1) - points, dim=-1)
+    across = torch.nn.functional.normalize(points[:, 2:] - points[:, :2], dim=-1)
+    # Of each triangle two sides are the quad's and one is a diagonal; the largest cosine belongs to its smallest angle.
+    even = torch.maximum(
+        _largest_cosine(sides[:, 0], sides[:, 1], -across[:, 0]),
+        _largest_cosine(sides[:, 2], sides[:, 3], across[:, 0]),
+    )
+    odd = torch.maximum(
+        _largest_cosine(sides[:, 1], sides[:, 2], -across[:, 1]),
+        _largest_cosine(sides[:, 3], sides[:, 0], across[:, 1]),
+    )
+    start = (odd < even).to(torch.int64)[:, None]
+    return torch.cat([quads.gather(1, (start + step) % 4) for step in quads.new_tensor([[0, 1, 2], [2, 3, 0]])], 0)
 
 
-def _largest_cosine(vertices: torch.Tensor, triangles: torch.Tensor) -> torch.Tensor:
-    """Of the angles of each triangle, (…) for (…, 3)."""
-    points = vertices[triangles]
-    sides = torch.nn.functional.normalize(points.roll(-1, -2) - points, dim=-1)
-    return -(sides * sides.roll(1, -2)).sum(-1).amin(-1)
+def _largest_cosine(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """Of the angles between three unit vectors (N, 3) that lead round a triangle."""
+    return -torch.minimum(torch.minimum((a * b).sum(-1), (b * c).sum(-1)), (c * a).sum(-1))
 
 
 def _find(ids: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
