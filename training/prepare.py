@@ -18,11 +18,10 @@ from gan3d_core.errors import DatasetError, Gan3DError
 from gan3d_core.files import write_text
 
 from .data import record, store
+from .data.layouts import discover
 from .data.normalise import rotation
-from .data.readers import discover
 from .data.source import SourceFile
 from .progress import ProgressLine
-
 
 COMMANDS = {"inspect": "training.inspection.command"}
 """Words that may stand in the place of SOURCE, and the modules whose `main(arguments) -> int` they call."""
@@ -93,7 +92,7 @@ def prepare(
         DatasetError: nothing to read, axes that are none, a folder that is something else; with `strict`, the first
             file that cannot be used.
     """
-    files = discover(source, category, up, front)[:limit]
+    files = discover(source, category, up, front).files[:limit]
     rotation(files[0].up, files[0].front)  # bad axes are found before the long work
     counts = collections.Counter(file.category for file in files)
     sys.stderr.write(f"{len(files)} files: {', '.join(f'{n} {name}' for name, n in counts.most_common())}\n")

@@ -14,7 +14,8 @@ from gan3d_core.errors import DatasetError, MeshFileError
 from gan3d_core.field import EXTENT
 from training.data import record, source, store
 from training.data.normalise import rotation, to_cube
-from training.data.readers import discover, read
+from training.data.layouts import discover
+from training.data.readers import read
 from training.prepare import main, prepare
 
 SHAPES = Path(__file__).parent.parent / "shapes"
@@ -158,7 +159,7 @@ def glb_without_mesh() -> bytes:
 )
 def test_bad_files_are_refused_with_a_reason(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
-    (file,) = discover(tmp_path, None, None, None)
+    (file,) = discover(tmp_path).files
     with pytest.raises(MeshFileError) as caught:
         record.make_record(file, "x")
     assert caught.value.message.endswith(".")
@@ -169,7 +170,7 @@ def test_too_many_faces(monkeypatch, tmp_path):
     monkeypatch.setattr(source, "MAX_FACES", 1)
     (tmp_path / "two.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 2 3\nf 1 2 4\n")
     with pytest.raises(MeshFileError, match="2 faces"):
-        read(discover(tmp_path, None, None, None)[0])
+        read(discover(tmp_path).files[0])
 
 
 @pytest.mark.parametrize(
@@ -179,7 +180,7 @@ def test_too_many_faces(monkeypatch, tmp_path):
 def test_bad_manifests(tmp_path, line, message):
     (tmp_path / "manifest.jsonl").write_text(line + "\n")
     with pytest.raises(DatasetError, match=message):
-        discover(tmp_path, None, None, None)
+        discover(tmp_path)
 
 
 def test_wrong_folders_and_axes(tmp_path):

@@ -22,13 +22,17 @@ class SurfaceMaterial:
     """(H, W, 3) float32 sRGB in [0, 1], row 0 at v = 1 (as image files store it)."""
     roughness: float = 0.6
     metallic: float = 0.0
+    roughness_image: np.ndarray | None = None
+    """(H, W) float32 in [0, 1]; multiplies `roughness`."""
+    metallic_image: np.ndarray | None = None
+    """(H, W) float32 in [0, 1]; multiplies `metallic`."""
 
 
 @dataclasses.dataclass
 class SourceMesh:
     """Triangles with materials, in the file's own axes and units.
 
-    Either `face_material` indexes `materials`, or the three `vertex_*` arrays are given.
+    Either `face_material` indexes `materials`, or `vertex_color` and its companions are given.
     """
 
     vertices: np.ndarray
@@ -46,8 +50,17 @@ class SourceMesh:
     """(V,) float32."""
     vertex_metallic: np.ndarray | None = None
     """(V,) float32."""
+    corner_color: np.ndarray | None = None
+    """(F, 3, 3) float32 sRGB in [0, 1]; multiplies the base colour of the materials."""
     missing_textures: list[str] = dataclasses.field(default_factory=list)
     """Image files that the materials name and that are not there: such a shape has no trustworthy colour."""
+    colorless: bool = False
+    """Whether the file says nothing about colour, as STL files and voxels do."""
+
+    @property
+    def colored(self) -> bool:
+        """Whether its colours can be learned from."""
+        return not self.colorless and not self.missing_textures
 
     def check(self) -> None:
         """Raise `MeshFileError` when this is nothing that a dataset can hold."""
@@ -94,24 +107,34 @@ class SourceMesh:
         color = np.full((count, 3), 0.8, np.float32)
         roughness = np.full(count, 0.6, np.float32)
         metallic = np.zeros(count, np.float32)
-        if self.face_material is None:
-            return color, roughness, metallic
-        which = self.face_material[face]
-        for index, material in enumerate(self.materials):
-            at = which == index
-            if not at.any():
-                continue
-            color[at] = material.base_color
-            roughness[at] = material.roughness
-            metallic[at] = material.metallic
-            if material.image is not None and self.face_uvs is not None:
-                uv = np.einsum("nc,nck->nk", barycentric[at], self.face_uvs[face[at]])
+        if self.face_material is not None:
+            which = self.face_material[face]
+            for index, material in enumerate(self.materials):
+                at = which == index
+                if not at.any():
+                    continue
+                uv = None
+                if self.face_uvs is not None:
+                    uv = np.einsum("nc,nck->nk", barycentric[at], self.face_uvs[face[at]])
                 color[at] = material.base_color * _lookup(material.image, uv)
-        return np.clip(color, 0, 1), roughness, metallic
+                roughness[at] = material.roughness * _lookup(material.roughness_image, uv)
+                metallic[at] = material.metallic * _lookup(material.metallic_image, uv)
+        if self.corner_color is not None:
+            tint = np.einsum("nc,nck->nk", barycentric.astype(np.float32), self.corner_color[face])
+            color = tint if self.face_material is None else color * tint
+        return np.clip(color, 0, 1), np.clip(roughness, 0, 1), np.clip(metallic, 0, 1)
 
 
-def _lookup(image: np.ndarray, uv: np.ndarray) -> np.ndarray:
-    """Nearest texel of a repeating image."""
+def linear_to_srgb(color: np.ndarray) -> np.ndarray:
+    """Linear colours in [0, 1] to sRGB (IEC 61966-2-1), float32."""
+    color = np.clip(np.asarray(color, np.float32), 0, 1)
+    return np.where(color <= 0.0031308, 12.92 * color, 1.055 * color ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def _lookup(image: np.ndarray | None, uv: np.ndarray | None) -> np.ndarray | float:
+    """Nearest texels of a repeating image; one where there is no image."""
+    if image is None or uv is None:
+        return 1.0
     height, width = image.shape[:2]
     uv = np.nan_to_num(uv)
     column = np.floor((uv[:, 0] % 1.0) * width).astype(np.int64).clip(0, width - 1)
