@@ -60,6 +60,9 @@ def normalised(file: SourceFile) -> tuple[SourceMesh, float]:
         mesh.face_uvs[flipped] = mesh.face_uvs[flipped][:, ::-1]
     if mesh.face_material is not None:
         mesh.face_material = mesh.face_material[kept]
+    if mesh.corner_color is not None:
+        mesh.corner_color = mesh.corner_color[kept]
+        mesh.corner_color[flipped] = mesh.corner_color[flipped][:, ::-1]
     mesh.faces = faces
     return mesh, longest * file.metres
 
@@ -108,7 +111,7 @@ def make_record(file: SourceFile, name: str) -> tuple[Entry, dict[str, np.ndarra
         faces=len(mesh.faces),
         watertight=is_watertight(mesh.vertices, mesh.faces),
         thin_share=round(distance.thin_share, 4),
-        colored=not mesh.missing_textures,
+        colored=mesh.colored,
         labels=file.labels,
     )
     return entry, arrays
