@@ -3,12 +3,15 @@
 After S. Laine et al.: Modular Primitives for High-Performance Differentiable Rendering, SIGGRAPH Asia 2020, section
 3.5: where an outline crosses the line between two pixel centres, its crossing tells how much of the one pixel the
 other's surface covers, and that share is blended. Edges steeper than 45° are crossed with rows and the others with
-columns, so that none counts twice. Outlines are found by edges (`outline`) and not by the faces seen.
+columns, so that none counts twice. Here outlines are found by edges (`outline`) and not by the faces seen,
+and rows are blended before columns: neither pass can take more than all of a pixel, however thin what it shows, so that
+no colour leaves the range of the image.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from typing import NamedTuple
 
 import torch
 
@@ -19,22 +22,32 @@ from .outline import Edges, find_crossings
 from .rasterise import Fragments
 
 
-@dataclasses.dataclass(frozen=True)
-class Blend:
-    """What outlines do to an image: K shares of colour carried from one pixel to its neighbour."""
+class Pass(NamedTuple):
+    """K neighbouring pixels, in the flattened (N, S, S)."""
 
     source: torch.Tensor
-    """(K,) int64 pixels in the flattened (N, S, S)."""
+    """(K,) int64."""
     target: torch.Tensor
-    """(K,) int64 pixels next to them."""
+    """(K,) int64."""
     share: torch.Tensor
     """(K,) in [0, ½], with gradient: how much of the target the source's surface covers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Blend:
+    """What outlines do to an image: shares of colour carried from pixels to their neighbours."""
+
+    rows: Pass
+    """Between neighbours in a row, first."""
+    columns: Pass
 
     def __call__(self, image: torch.Tensor) -> torch.Tensor:
         """Blend an image (N, S, S, C) across the outlines; gradients reach the image and the vertices."""
         flat = image.reshape(-1, image.shape[-1])
-        change = flat.index_select(0, self.source) - flat.index_select(0, self.target)
-        return flat.index_add(0, self.target, self.share.to(image.dtype)[:, None] * change).reshape(image.shape)
+        for source, target, share in (self.rows, self.columns):
+            change = flat.index_select(0, source) - flat.index_select(0, target)
+            flat = flat.index_add(0, target, share.to(image.dtype)[:, None] * change)
+        return flat.reshape(image.shape)
 
 
 def outline_blend(fragments: Fragments, vertices: torch.Tensor, edges: Edges, cameras: Cameras) -> Blend:
@@ -58,7 +71,9 @@ def outline_blend(fragments: Fragments, vertices: torch.Tensor, edges: Edges, ca
     covers = crossing > 0.5
     source = torch.where(covers, found.inner, found.outer)
     target = torch.where(covers, found.outer, found.inner)
-    return Blend(source, target, (crossing - 0.5).abs())
+    share = (crossing - 0.5).abs()
+    rows, columns = (~found.down).nonzero()[:, 0], found.down.nonzero()[:, 0]
+    return Blend(*(Pass(source[part], target[part], share[part]) for part in (rows, columns)))
 
 
 def antialias(

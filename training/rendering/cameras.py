@@ -13,11 +13,13 @@ import math
 import torch
 
 from gan3d_core.errors import RenderingError
+from gan3d_core.field import EXTENT
 
-FIELD_OF_VIEW = math.radians(49.13)
-"""Vertical; Blender's default camera (36 mm sensor, 39.4 mm), which GET3D's views of ShapeNet were rendered with."""
-RADIUS = 2.4
-"""GET3D's 1.2 is for shapes in a box of side 1; ours live in one of side 2."""
+FIELD_OF_VIEW = 2 * math.atan(16 / 35)
+"""Vertical, 49.13°: a lens of 35 mm on a sensor of 32 mm."""
+RADIUS = 1.2 / 0.7 * 2 * EXTENT
+"""GET3D scales a chair's longest side to 0.7 and looks from 1.2; ours is 2 · EXTENT. From 1.2 for a side of 0.9, which
+is what cars get there, two views in three of a chair are cut off at its feet."""
 ELEVATION = math.radians(20.0)
 """Of pictures for people."""
 MAX_ELEVATION = math.radians(30.0)
@@ -77,8 +79,16 @@ class Cameras:
         )
 
     @classmethod
-    def draw(cls, count: int, generator: torch.Generator | None = None, mesh: torch.Tensor | None = None) -> Cameras:
+    def draw(
+        cls,
+        count: int,
+        generator: torch.Generator | None = None,
+        mesh: torch.Tensor | None = None,
+        radius: float = RADIUS,
+    ) -> Cameras:
         """Draw as GET3D does: any azimuth, elevation from 0° to 30°, both uniform; one radius, one field of view.
+
+        J. Gao et al.: GET3D: A Generative Model of High Quality 3D Textured Shapes, NeurIPS 2022, section 4.1.
 
         Args:
             generator: its device is the cameras' device.
@@ -87,7 +97,7 @@ class Cameras:
         device = torch.device("cpu") if generator is None else generator.device
         uniform = torch.rand(2, count, generator=generator, device=device)
         mesh = torch.arange(count, device=device) if mesh is None else mesh
-        return cls.at(uniform[0] * (2 * math.pi), uniform[1] * MAX_ELEVATION, mesh=mesh)
+        return cls.at(uniform[0] * (2 * math.pi), uniform[1] * MAX_ELEVATION, radius, mesh=mesh)
 
     @classmethod
     def ring(cls, count: int, elevation: float = ELEVATION, start: float = 0.0, mesh: int = 0) -> Cameras:

@@ -144,6 +144,8 @@ class Crossings:
     """(K,) the pixel on the side of the edge's faces, in the flattened (N, S, S)."""
     outer: torch.Tensor
     """(K,) its neighbour, which sees something farther away or nothing."""
+    down: torch.Tensor
+    """(K,) bool: the two are in one column and not in one row."""
 
 
 def find_crossings(
@@ -170,7 +172,7 @@ def find_crossings(
     flat = keys.reshape(-1)
     found = flat.nonzero()[:, 0]
     code = (flat[found] & 0xFFFFFFFF) - 1
-    first, down = found // 2, found % 2
-    second = first + torch.where(down == 1, size, 1)
+    first, down = found // 2, found % 2 == 1
+    second = first + torch.where(down, size, 1)
     swapped = code % 2 == 1
-    return Crossings(code // 2, torch.where(swapped, second, first), torch.where(swapped, first, second))
+    return Crossings(code // 2, torch.where(swapped, second, first), torch.where(swapped, first, second), down)
