@@ -41,6 +41,7 @@ def histogram(
     colours: Sequence[str] | None = None,
     unit: str = "",
     label: str = "",
+    bare: bool = False,
 ) -> Markup:
     """Shares of values as bars, those of `other` (the held-out shapes) as a line over them.
 
@@ -51,6 +52,7 @@ def histogram(
         colours: one for each bin.
         unit: written after the numbers.
         label: what screen readers hear.
+        bare: leave the axis out and stretch to whatever height there is.
     """
     values = np.asarray(values, float).reshape(-1)
     both = values if other is None else np.concatenate([values, np.asarray(other, float).reshape(-1)])
@@ -70,23 +72,27 @@ def histogram(
     bars = shares(values)
     line = None if other is None or len(other) == 0 else shares(np.asarray(other, float).reshape(-1))
     top = max(bars.max(), 0 if line is None else line.max(), 1e-9)
-    across, up = WIDTH / bins, (HEIGHT - FOOT - 4) / top
     ends = edges if not logarithmic else 10**edges
     parts = []
+    foot = 0 if bare else FOOT
+    across, up = WIDTH / bins, (HEIGHT - foot - 4) / top
     for i, share in enumerate(bars):
         if share:
             tip = f"{number(ends[i])} … {number(ends[i + 1])}{unit}: {100 * share:.1f} %"
             height = max(share * up, 0.8)
-            box = {"x": f"{i * across + 0.5:.1f}", "y": f"{HEIGHT - FOOT - height:.1f}"}
+            box = {"x": f"{i * across + 0.5:.1f}", "y": f"{HEIGHT - foot - height:.1f}"}
             size = {"width": f"{across - 1:.1f}", "height": f"{height:.1f}", "rx": 1}
             fill = None if colours is None else f"fill:{colours[i]}"
             parts.append(element("rect", element("title", tip), class_="bar", style=fill, **box, **size))
     if line is not None:
         steps = " ".join(
-            f"{'M' if i == 0 else 'L'}{i * across:.1f} {HEIGHT - FOOT - share * up:.1f} H{(i + 1) * across:.1f}"
+            f"{'M' if i == 0 else 'L'}{i * across:.1f} {HEIGHT - foot - share * up:.1f} H{(i + 1) * across:.1f}"
             for i, share in enumerate(line)
         )
         parts.append(element("path", class_="line", d=steps))
+    if bare:
+        size = {"viewBox": f"0 0 {WIDTH} {HEIGHT}", "preserveAspectRatio": "none"}
+        return element("svg", parts, class_="chart", role="img", aria_label=label or "Histogram", **size)
     parts.append(element("line", class_="axis", x1=0, x2=WIDTH, y1=HEIGHT - FOOT + 0.5, y2=HEIGHT - FOOT + 0.5))
     marks = 10.0 ** np.arange(np.ceil(np.log10(low)), np.log10(high) + 1e-9) if logarithmic else ticks(low, high)
     if logarithmic and len(marks) < 2:

@@ -18,6 +18,8 @@ from ..metrics.point_sets import POINTS, chamfer, normalise
 
 NEAR = 0.012
 """Root-mean-square distance, of the longest side, up to which shapes are near-duplicates: under a voxel of 64³."""
+FAR = 0.05
+"""Distance, of the longest side, that one point in a hundred may exceed: with a bar more it is another shape."""
 BAND = 0.2
 """Distances are clipped to this, in units of the cube: far from the surface they say nothing of its details."""
 DESCRIPTOR = 16
@@ -66,6 +68,8 @@ class Pair:
     """Indices into the dataset's entries."""
     distance: float
     """Root-mean-square distance of their surfaces in units of the longest side, above what sampling alone causes."""
+    farthest: float
+    """The 99th percentile of those distances, either way."""
     symmetry: Symmetry
     """What brings the second onto the first."""
     colour_difference: float
@@ -97,7 +101,7 @@ def near_duplicates(data: Dataset, progress: Callable[[int, int], None] | None =
     for done, (first, second, symmetry) in enumerate(candidates, 1):
         if _family(data, first) != _family(data, second):
             pair = _verify(data, clouds, first, second, symmetry)
-            if pair.distance <= NEAR:
+            if pair.distance <= NEAR and pair.farthest <= FAR:
                 pairs.append(pair)
         if progress:
             progress(done, len(candidates))
@@ -173,9 +177,11 @@ def _verify(
     points = symmetry.of_points(clouds[second][0].data)
     other = cKDTree(points)
     excess = max(chamfer(one, other) - 0.5 * (floor_one + clouds[second][1]), 0.0)
-    _, match = one.query(points)
+    back, match = one.query(points)
+    forth, _ = other.query(one.data)
+    farthest = max(float(np.percentile(away, 99)) for away in (forth, back))
     difference = np.linalg.norm(_colours(data, first)[match] - _colours(data, second), axis=1).mean()
-    return Pair(first, second, float(np.sqrt(excess / 2)), symmetry, float(difference))
+    return Pair(first, second, float(np.sqrt(excess / 2)), farthest, symmetry, float(difference))
 
 
 def _cloud(data: Dataset, index: int) -> tuple[cKDTree, float]:

@@ -100,7 +100,9 @@ def colours_section(data: Dataset, measures: Measures) -> Markup:
             element("h4", "Every shape's colours: a column for each, light to dark, greys first and then by hue"),
             columns,
             element(
-                "div", _distributions(flat, measures.roughness[members], measures.metallic[members]), class_="charts"
+                "div",
+                _distributions(flat, measures.roughness[members], measures.metallic[members]),
+                class_="charts five",
             ),
         ]
         parts.append(element("div", title, content, class_="block"))
@@ -112,13 +114,15 @@ def _distributions(colour: np.ndarray, roughness: np.ndarray, metallic: np.ndarr
     lab = to_oklab(colour)
     chroma = np.hypot(lab[:, 1], lab[:, 2])
     hue = np.degrees(np.arctan2(lab[:, 2], lab[:, 1])) % 360
-    greys = [hexadecimal(np.full(3, value)) for value in np.sqrt(np.linspace(0.02, 0.95, 32))]
+    greys = [hexadecimal(np.full(3, value)) for value in np.linspace(0.08, 0.93, 32)]
     warm = [hexadecimal(np.array([0.85, 0.85 - 0.6 * s, 0.85 - 0.75 * s])) for s in np.linspace(0, 1, 32)]
     angles = np.radians(np.arange(36) * 10 + 5)
     wheel = from_oklab(np.stack([np.full(36, 0.68), 0.13 * np.cos(angles), 0.13 * np.sin(angles)], axis=1))
     metal = float((metallic > 0.5).mean())
     return [
-        chart("Luminance", histogram(light, 0, 1, colours=greys), f"median {np.median(light):.2f}, linear light"),
+        chart(
+            "Lightness", histogram(lab[:, 0], 0, 1, colours=greys), f"in OKLab; median luminance {np.median(light):.3f}"
+        ),
         chart("Saturation", histogram(saturated, 0, 1, colours=warm), f"median {np.median(saturated):.2f}, as in HSV"),
         chart(
             "Hue",
@@ -153,11 +157,18 @@ def _label_row(label: Label, total: int) -> list[object]:
     present = "all" if label.present == total else f"{label.present:,}"
     if label.values is not None:
         low, middle, high = (number(float(v)) for v in np.percentile(label.values, [0, 50, 100]))
-        return [name, present, low, middle, high, element("div", histogram(label.values, bins=40), class_="spark")]
+        return [
+            name,
+            present,
+            low,
+            middle,
+            high,
+            element("div", histogram(label.values, bins=40, bare=True), class_="spark"),
+        ]
     top = label.counts[:6]
     if len(label.counts) > 12 and top[0][1] <= max(2, 0.02 * label.present):
         return [name, present, "", "", "", f"{len(label.counts):,} different values, such as {top[0][0]}"]
-    chips = [element("span", value, " ", element("b", f"{count:,}"), class_="chip") for value, count in top]
+    chips = [_chip(value, count) for value, count in top]
     if len(label.counts) > len(top):
         chips.append(element("span", f"and {len(label.counts) - len(top)} more", class_="quiet"))
     return [name, present, "", "", "", element("div", chips)]
@@ -165,19 +176,23 @@ def _label_row(label: Label, total: int) -> list[object]:
 
 def licences_section(data: Dataset) -> Markup:
     """Who made how many shapes under which licence: what attribution is owed."""
-    counts = collections.Counter((entry.licence, entry.author) for entry in data.entries)
-    per_licence = collections.Counter(entry.licence for entry in data.entries)
-    order = sorted(counts.items(), key=lambda item: (-per_licence[item[0][0]], item[0][0], -item[1], item[0][1]))
+    authors: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for entry in data.entries:
+        authors[entry.licence][entry.author] += 1
     rows: list[list[object]] = []
-    before = None
-    for (licence, author), count in order[:ROWS_SHOWN]:
-        first = element("strong", f"{licence} ", element("span", f"{per_licence[licence]:,}", class_="quiet"))
-        rows.append([first if licence != before else "", author, f"{count:,}"])
-        before = licence
-    rest = len(order) - ROWS_SHOWN
-    more = element("p", f"and {rest:,} more authors; see manifest.jsonl.", class_="quiet") if rest > 0 else None
+    for licence, counts in sorted(authors.items(), key=lambda item: -item[1].total()):
+        order = sorted(counts.items(), key=lambda item: (-item[1], item[0].casefold()))
+        chips: list[Markup] = [_chip(name, count) for name, count in order[:ROWS_SHOWN]]
+        if len(order) > ROWS_SHOWN:
+            chips.append(element("span", f"and {len(order) - ROWS_SHOWN:,} more in manifest.jsonl", class_="quiet"))
+        rows.append([element("strong", licence), f"{counts.total():,}", element("div", chips)])
     lead = "Where a licence asks for it, name the authors with any shapes, pictures or weights that come of theirs."
-    return section("Licences and authors", table(["Licence", "Author", "Shapes"], rows, numeric=(2,)), more, lead=lead)
+    head: list[object] = ["Licence", "Shapes", "Authors, with how many shapes are theirs"]
+    return section("Licences and authors", table(head, rows, numeric=(1,)), lead=lead)
+
+
+def _chip(text: str, count: int) -> Markup:
+    return element("span", text, " ", element("b", f"{count:,}"), class_="chip")
 
 
 def skipped_section(skipped: list[dict[str, str]] | None) -> Markup:

@@ -67,10 +67,14 @@ def _materials(data: Dataset, measures: Measures) -> list[Finding]:
     magenta = ((red > 0.85) & (green < 0.15) & (blue > 0.85)).mean(axis=1)
     found = []
     for level, mask, text in (
-        ("warn", ~trusted, "miss a texture: their colour is not learned, and they are drawn here without"),
-        ("warn", trusted & (magenta > 0.1), "show the magenta of a missing texture on over 10 % of their surface"),
-        ("warn", trusted & (black_metal > 0.1), "have black metal on over 10 % of their surface"),
-        ("note", trusted & (np.median(light, axis=1) < 0.004), "are nearly black for the most part"),
+        (
+            "warn",
+            ~trusted,
+            "without colours to be trusted (a texture is missing, or the file has none): drawn plain here",
+        ),
+        ("warn", trusted & (magenta > 0.1), "with the magenta of a missing texture on over 10 % of the surface"),
+        ("warn", trusted & (black_metal > 0.1), "with black metal on over 10 % of the surface"),
+        ("warn", trusted & (np.median(light, axis=1) < 0.004), "black on over half of the surface"),
     ):
         shapes = np.flatnonzero(mask)
         if len(shapes):
@@ -84,17 +88,19 @@ def _surfaces(data: Dataset, measures: Measures) -> list[Finding]:
     shapes = np.flatnonzero(thin > 0.3)
     shapes = shapes[np.argsort(-thin[shapes], kind="stable")]
     if len(shapes):
-        text = f"{_shapes(shapes, len(data))} had to be thickened on over 30 % of their surface."
+        text = f"{_shapes(shapes, len(data))} thickened on over 30 % of the surface."
         found.append(Finding("note", text, tuple(shapes.tolist())))
     longest = measures.sides_m.max(axis=1)
     for category in sorted({entry.category for entry in data.entries}):
         of_it = np.array([entry.category == category for entry in data.entries])
         middle = np.median(longest[of_it])
-        shapes = np.flatnonzero(of_it & ((longest > 4 * middle) | (longest < middle / 4)))
+        ratio = np.abs(np.log(longest / middle))
+        shapes = np.flatnonzero(of_it & (ratio > np.log(4)))
+        shapes = shapes[np.argsort(-ratio[shapes], kind="stable")]
         if len(shapes):
             text = (
-                f"{_shapes(shapes, int(of_it.sum()))} of the category {category} differ in size from its median of "
-                f"{middle:.2f} m by more than four times: their files may be in other units."
+                f"{_shapes(shapes, int(of_it.sum()))} of the category {category} over four times larger or smaller "
+                f"than its median of {middle:.2f} m: are the files in other units?"
             )
             found.append(Finding("warn", text, tuple(shapes.tolist())))
     return found
@@ -106,7 +112,7 @@ def _sources(data: Dataset, skipped: list[dict[str, str]]) -> list[Finding]:
         found.append(Finding("warn", f"{_many(len(skipped), 'file')} could not be used; reasons are below."))
     unknown = [e for e in data.entries if "unknown" in (e.licence.lower(), e.author.lower())]
     if unknown:
-        text = f"{_shapes(unknown, len(data))} have no stated licence or author: may you train on them?"
+        text = f"{_shapes(unknown, len(data))} without a stated licence or author: may you train on them?"
         found.append(Finding("note", text))
     return found
 

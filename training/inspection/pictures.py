@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from scipy.spatial import cKDTree
 
 from ..data.store import Dataset
 from ..rendering.grid_mesh import grid_mesh
-from ..rendering.preview import render
+from ..rendering.preview import CAMERA, Camera, render
 from .markup import Markup, data_uri, element
 
 SIZE = 176
@@ -42,8 +44,9 @@ class Pictures:
             at = np.einsum("nc,nck->nk", weights, vertices[faces[face]])
             return colours[tree.query(at)[1]]
 
+        camera = dataclasses.replace(CAMERA, half_width=max(1.0, 1.04 * _reach(vertices, CAMERA)))
         trusted = self.data.entries[index].colored
-        return render(vertices, faces, colouring if trusted else None, size=self.size, alpha=True)
+        return render(vertices, faces, colouring if trusted else None, camera, size=self.size, alpha=True)
 
     def figure(self, index: int, caption: object = None, note: str = "") -> Markup:
         """The picture with a caption under it (the shape's name if None) and a tooltip."""
@@ -52,6 +55,15 @@ class Pictures:
         picture = element("img", src=self.address(index), alt=entry.name, width=self.size, height=self.size)
         name = short_name(entry.name) if caption is None else caption
         return element("figure", picture, element("figcaption", name), title=tip + (f" · {note}" if note else ""))
+
+
+def _reach(vertices: np.ndarray, camera: Camera) -> float:
+    """Half the width of the view that a shape needs: large ones are drawn smaller rather than cut."""
+    azimuth, elevation = np.radians(camera.azimuth), np.radians(camera.elevation)
+    across = vertices @ np.array([np.cos(azimuth), np.sin(azimuth), 0.0])
+    back = vertices @ np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
+    upward = vertices[:, 2] * np.cos(elevation) + back * np.sin(elevation)
+    return float(max(np.abs(across).max(), np.abs(upward).max()))
 
 
 def short_name(name: str) -> str:
