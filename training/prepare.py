@@ -6,9 +6,7 @@ import argparse
 import collections
 import importlib
 import json
-import multiprocessing
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -17,9 +15,10 @@ import numpy as np
 from gan3d_core.errors import DatasetError, Gan3DError
 from gan3d_core.files import write_text
 
-from .data import record, store
+from .data import jobs, store
 from .data.layouts import discover
 from .data.normalise import rotation
+from .data.record import RecordSettings
 from .data.source import SourceFile
 from .progress import ProgressLine
 
@@ -53,6 +52,7 @@ def _prepare_by(arguments: list[str]) -> None:
         limit=options.limit,
         processes=options.processes,
         strict=options.strict,
+        settings=RecordSettings(grids=tuple(options.grids), views=options.views, image_size=options.image_size),
     )
 
 
@@ -69,6 +69,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--front", help="axis of the files that the shapes look along (default: by format)")
     parser.add_argument("--limit", type=int, help="only the first so many files")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one per core")
+    default = RecordSettings()
+    parser.add_argument(
+        "--grids",
+        type=int,
+        nargs="+",
+        default=list(default.grids),
+        metavar="N",
+        help=f"resolutions of the signed-distance grids (default: {' '.join(map(str, default.grids))})",
+    )
+    parser.add_argument(
+        "--views", type=int, default=default.views, help=f"pictures of each shape (default: {default.views}; 0: none)"
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        default=default.image_size,
+        metavar="S",
+        help=f"pixels along the side of a picture (default: {default.image_size})",
+    )
     parser.add_argument("--strict", action="store_true", help="stop at the first file that cannot be used")
     return parser
 
@@ -82,6 +101,7 @@ def prepare(
     limit: int | None = None,
     processes: int | None = None,
     strict: bool = False,
+    settings: RecordSettings | None = None,
 ) -> list[store.Entry]:
     """Prepare every usable mesh of a folder; what cannot be used is listed with its reason in `skipped.jsonl`.
 
@@ -96,29 +116,14 @@ def prepare(
     rotation(files[0].up, files[0].front)  # bad axes are found before the long work
     counts = collections.Counter(file.category for file in files)
     sys.stderr.write(f"{len(files)} files: {', '.join(f'{n} {name}' for name, n in counts.most_common())}\n")
-    store.create(dataset, record.SETTINGS)
+    settings = settings or RecordSettings()
+    store.create(dataset, settings.to_json())
+    try:
+        skipped = _run(files, dataset, settings, processes or 1, strict)
+    finally:  # an interrupted run, too, leaves a manifest of what it finished
+        entries = store.write_manifest(dataset)
 
-    skipped: list[dict[str, str]] = []
-    made = reused = 0
-    progress = ProgressLine("Preparing", len(files))
-    jobs = [(file, str(dataset)) for file in files]
-    processes = max(1, min(processes or 1, len(jobs)))
-    # spawn: warp's threads and its kernel cache do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(processes, initializer=_ignore_interrupt) as pool:
-        for done, (name, status, reason) in enumerate(pool.imap_unordered(_job, jobs), 1):
-            if status == "skipped":
-                skipped.append({"file": name, "reason": reason})
-                if strict:
-                    raise DatasetError(f"{name} cannot be used: {reason}", "Without --strict it is skipped.")
-            made += status == "made"
-            reused += status == "reused"
-            progress.update(done, f"{made} made, {reused} kept, {len(skipped)} skipped")
-    progress.close()
-
-    skipped.sort(key=lambda row: row["file"])
     write_text(dataset / "skipped.jsonl", "".join(json.dumps(row) + "\n" for row in skipped))
-    entries = store.write_manifest(dataset)
     for row in skipped:
         sys.stderr.write(f"skipped {row['file']}: {row['reason']}\n")
     if not entries:
@@ -127,26 +132,28 @@ def prepare(
     return entries
 
 
-def _ignore_interrupt() -> None:
-    """Ctrl-C is the parent's to handle; it ends the pool."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _job(job: tuple[SourceFile, str]) -> tuple[str, str, str]:
-    file, dataset = job
+def _run(
+    files: list[SourceFile], dataset: Path, settings: RecordSettings, processes: int, strict: bool
+) -> list[dict[str, str]]:
+    """Prepare files and return those that were skipped, with the reasons."""
+    skipped: list[dict[str, str]] = []
+    counts: collections.Counter[str] = collections.Counter()
+    progress = ProgressLine("Preparing", len(files))
+    results = jobs.run(files, dataset, settings, processes)
     try:
-        name = record.identity(file)
-        if store.read_entry(Path(dataset), name) is not None:
-            return file.name, "reused", ""
-        entry, arrays = record.make_record(file, name)
-        store.write_record(Path(dataset), entry, arrays)
-    except Gan3DError as error:
-        return file.name, "skipped", error.message
-    except FileNotFoundError:
-        return file.name, "skipped", "The file is not there."
-    except MemoryError:
-        return file.name, "skipped", "There was not enough memory."
-    return file.name, "made", ""
+        for done, result in enumerate(results, 1):
+            counts[result.status] += 1
+            if result.status == "skipped":
+                skipped.append({"file": result.name, "reason": result.reason})
+                if strict:
+                    raise DatasetError(
+                        f"{result.name} cannot be used: {result.reason}", "Without --strict it is skipped."
+                    )
+            progress.update(done, f"{counts['made']} made, {counts['kept']} kept, {counts['skipped']} skipped")
+    finally:
+        results.close()
+        progress.close()
+    return sorted(skipped, key=lambda row: row["file"])
 
 
 def _summarise(dataset: Path, entries: list[store.Entry]) -> None:

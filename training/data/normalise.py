@@ -46,3 +46,11 @@ def to_cube(vertices: np.ndarray, faces: np.ndarray, turn: np.ndarray) -> tuple[
     low, high = used.min(axis=0), used.max(axis=0)
     centre, longest = (low + high) / 2, float((high - low).max())
     return ((turned - centre) * (2 * EXTENT / longest)).astype(np.float32), longest, centre
+
+
+def to_source(turn: np.ndarray, longest: float, centre: np.ndarray) -> np.ndarray:
+    """(4, 4) matrix that takes points of the cube back to the file's axes and units; see `to_cube`."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = turn.T * (longest / (2 * EXTENT))
+    matrix[:3, 3] = turn.T @ centre
+    return matrix

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,3 +162,9 @@ class SourceFile:
     """Metres per unit of the file."""
     labels: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Whatever the folder's own manifest says of it."""
+
+    @property
+    def source(self) -> str:
+        """The name of the folder that was given."""
+        above = Path(self.path).parts[: -len(Path(self.name).parts)]
+        return above[-1].rstrip("/\\:") if above else ""
