@@ -19,7 +19,7 @@ from .source import SourceMesh
 
 DEPTH_STEP = 1 / 8192
 """Of the stored depths, in units of the cube: 0.07 mm of a chair of one metre; they reach to 8."""
-PICTURES = frozenset({"rgba", "lit", "depth", "normal"})
+PICTURES = frozenset({"rgba", "orm", "lit", "depth", "normal"})
 
 
 def render_views(mesh: SourceMesh, count: int, size: int, seed: int) -> dict[str, np.ndarray]:
@@ -27,8 +27,9 @@ def render_views(mesh: SourceMesh, count: int, size: int, seed: int) -> dict[str
 
     Returns:
         `cameras` (N, 4) float32: azimuth, elevation, radius, vertical field of view (`stored_cameras` makes them
-        cameras again); `rgba` (N, S, S, 4) uint8: premultiplied sRGB base colour and silhouette; `lit` (N, S, S, 3)
-        uint8: the same lit, premultiplied; `depth` (N, S, S) uint16 along the view in `DEPTH_STEP`, 0 where nothing
+        cameras again); `rgba` (N, S, S, 4) uint8: premultiplied sRGB base colour and silhouette; `orm` (N, S, S, 3)
+        uint8: occlusion (1), roughness and metallic as glTF packs them, premultiplied; `lit` (N, S, S, 3) uint8: the
+        base colour lit, premultiplied; `depth` (N, S, S) uint16 along the view in `DEPTH_STEP`, 0 where nothing
         is seen; `normal` (N, S, S, 3) uint8: unit normals in the cube's frame, towards the viewer, as
         round(127 n) + 128, and 0 where nothing is seen. Depths and normals are those at pixels' centres.
     """
@@ -38,12 +39,14 @@ def render_views(mesh: SourceMesh, count: int, size: int, seed: int) -> dict[str
     vertices = torch.from_numpy(np.ascontiguousarray(places, np.float32))
     faces = torch.from_numpy(merged.reshape(-1)[mesh.faces].astype(np.int64))
     fragments = rasterise(vertices, faces, cameras, size)
-    color, _, _ = mesh.materials_at(fragments.seen.numpy(), fragments.weights.numpy())
+    color, roughness, metallic = mesh.materials_at(fragments.seen.numpy(), fragments.weights.numpy())
     base = torch.from_numpy(np.ascontiguousarray(color, np.float32))
     normal = face_normals(fragments, vertices, faces, cameras)
 
     seen = torch.ones(len(base), 1)
-    flat = fragments.spread(torch.cat([base, seen, lit(base, normal, fragments, cameras)], dim=1))  # (N, S, S, 7)
+    packed = torch.from_numpy(np.stack([roughness, metallic], axis=1).astype(np.float32))
+    channels = [base, seen, seen, packed, lit(base, normal, fragments, cameras)]
+    flat = fragments.spread(torch.cat(channels, dim=1))  # (N, S, S, 10)
     edges = Edges.of(faces, torch.tensor([0, len(faces)]))
     smooth = outline_blend(fragments, vertices, edges, cameras)(flat).clamp(0, 1)
     pixels = (smooth * 255).round().to(torch.uint8).numpy()
@@ -53,7 +56,8 @@ def render_views(mesh: SourceMesh, count: int, size: int, seed: int) -> dict[str
     return {
         "cameras": torch.stack(columns, dim=1).numpy(),
         "rgba": pixels[..., :4],
-        "lit": pixels[..., 4:],
+        "orm": pixels[..., 4:7],
+        "lit": pixels[..., 7:],
         "depth": depth,
         "normal": normals,
     }
