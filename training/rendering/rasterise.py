@@ -142,14 +142,16 @@ def _weights(
     at_b = (away * across).sum(-1) * inverse
     at_c = (ray * turned).sum(-1) * inverse
     depth = (ac * turned).sum(-1) * inverse
-    return torch.stack([1 - at_b - at_c, at_b, at_c], dim=-1), depth
+    # A face reaches a trifle beyond its edges (`visibility.SLACK`), its attributes do not.
+    weights = torch.stack([1 - at_b - at_c, at_b, at_c], dim=-1).clamp(min=0)
+    return weights / weights.sum(-1, keepdim=True), depth
 
 
 def sample(fragments: Fragments, faces: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
     """Interpolate (V, C) vertex attributes at the seen pixels only: (P, C). With the vertices themselves as attributes
     it gives the surface points."""
     corners = faces[fragments.seen]
-    values = attributes.index_select(0, corners.reshape(-1)).reshape(len(corners), 3, -1)  # (P, 3, C)
+    values = attributes.index_select(0, corners.reshape(-1)).reshape(*corners.shape, attributes.shape[1])  # (P, 3, C)
     return (values * fragments.weights.to(values.dtype)[..., None]).sum(1)
 
 
