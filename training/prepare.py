@@ -16,6 +16,7 @@ from gan3d_core.errors import DatasetError, Gan3DError
 from gan3d_core.files import write_text
 
 from .data import jobs, store
+from .data.augmentation import AugmentationRecipe, variations
 from .data.layouts import discover
 from .data.normalise import rotation
 from .data.record import RecordSettings
@@ -53,6 +54,8 @@ def _prepare_by(arguments: list[str]) -> None:
         processes=options.processes,
         strict=options.strict,
         settings=RecordSettings(grids=tuple(options.grids), views=options.views, image_size=options.image_size),
+        augment=options.augment,
+        limits=AugmentationRecipe.read(options.augment_recipe, options.augment_set),
     )
 
 
@@ -89,6 +92,13 @@ def _parser() -> argparse.ArgumentParser:
         help=f"pixels along the side of a picture (default: {default.image_size})",
     )
     parser.add_argument("--strict", action="store_true", help="stop at the first file that cannot be used")
+    parser.add_argument(
+        "--augment", type=int, default=0, metavar="N", help="make N variations of each training shape (default: none)"
+    )
+    parser.add_argument("--augment-recipe", metavar="FILE", help="limits of the variations, a .toml file")
+    parser.add_argument(
+        "--augment-set", nargs="+", default=[], metavar="KEY=VALUE", help="limits by name, such as hue=90 mirror=0"
+    )
     return parser
 
 
@@ -102,8 +112,13 @@ def prepare(
     processes: int | None = None,
     strict: bool = False,
     settings: RecordSettings | None = None,
+    augment: int = 0,
+    limits: AugmentationRecipe | None = None,
 ) -> list[store.Entry]:
     """Prepare every usable mesh of a folder; what cannot be used is listed with its reason in `skipped.jsonl`.
+
+    Args:
+        augment: how many variations to make of each training shape, within `limits`.
 
     Returns:
         the dataset's entries, earlier ones included.
@@ -117,9 +132,17 @@ def prepare(
     counts = collections.Counter(file.category for file in files)
     sys.stderr.write(f"{len(files)} files: {', '.join(f'{n} {name}' for name, n in counts.most_common())}\n")
     settings = settings or RecordSettings()
+    if augment < 0:
+        raise DatasetError(f"There cannot be {augment} variations of a shape.", "Choose 0 or more.")
     store.create(dataset, settings.to_json())
     try:
-        skipped = _run(files, dataset, settings, processes or 1, strict)
+        skipped = _run("Preparing", files, dataset, settings, processes or 1, strict)
+        if augment:
+            # Only shapes that could be used have variations, and of two files with the same bytes only the one kept.
+            there = {(entry.source, entry.name) for entry in store.write_manifest(dataset)}
+            usable = [file for file in files if (file.source, file.name) in there]
+            varied = variations(usable, augment, limits or AugmentationRecipe())
+            skipped += _run("Varying", varied, dataset, settings, processes or 1, strict) if varied else []
     finally:  # an interrupted run, too, leaves a manifest of what it finished
         entries = store.write_manifest(dataset)
 
@@ -133,12 +156,12 @@ def prepare(
 
 
 def _run(
-    files: list[SourceFile], dataset: Path, settings: RecordSettings, processes: int, strict: bool
+    label: str, files: list[SourceFile], dataset: Path, settings: RecordSettings, processes: int, strict: bool
 ) -> list[dict[str, str]]:
     """Prepare files and return those that were skipped, with the reasons."""
     skipped: list[dict[str, str]] = []
     counts: collections.Counter[str] = collections.Counter()
-    progress = ProgressLine("Preparing", len(files))
+    progress = ProgressLine(label, len(files))
     results = jobs.run(files, dataset, settings, processes)
     try:
         for done, result in enumerate(results, 1):

@@ -64,15 +64,16 @@ DEFAULT = RecordSettings()
 
 
 def identity(file: SourceFile, settings: RecordSettings = DEFAULT) -> str:
-    """20 hex digits: the hash of the file's bytes (and of an OBJ's materials), category, axes, units and settings.
+    """20 hex digits: the hash of the file's bytes (and of an OBJ's materials), axes, units, variation and settings.
 
     Raises:
         OSError: the file cannot be read.
     """
     digest = hashlib.sha256(_content(Path(file.path)))
-    digest.update(
-        json.dumps([file.category, file.up, file.front, file.metres, settings.to_json()], sort_keys=True).encode()
-    )
+    what: list[Any] = [file.category, file.up, file.front, file.metres, settings.to_json()]
+    if file.variation is not None:
+        what += [file.variation.parent, file.variation.to_json()]
+    digest.update(json.dumps(what, sort_keys=True).encode())
     return digest.hexdigest()[:20]
 
 
@@ -83,10 +84,11 @@ def _content(path: Path) -> bytes:
 
 
 def normalised(file: SourceFile) -> tuple[SourceMesh, float, np.ndarray]:
-    """Read a file and bring it into the cube, faces turned outward.
+    """Read a file, bring it into the cube, faces turned outward, and vary it if that is asked for.
 
     Returns:
-        the mesh, its longest side in metres, and the (4, 4) matrix from the cube to the file's axes and units.
+        the mesh, its longest side in metres, and the (4, 4) matrix from the cube to the file's axes and units (a
+        variation's own maps are not in it).
 
     Raises:
         MeshFileError: nothing that a dataset can hold.
@@ -107,7 +109,11 @@ def normalised(file: SourceFile) -> tuple[SourceMesh, float, np.ndarray]:
         mesh.corner_color = mesh.corner_color[kept]
         mesh.corner_color[flipped] = mesh.corner_color[flipped][:, ::-1]
     mesh.faces = faces
-    return mesh, longest * file.metres, to_source(turn, longest, centre)
+    size_m, to_file = longest * file.metres, to_source(turn, longest, centre)
+    if file.variation is not None:
+        mesh, back = file.variation.apply(mesh)
+        size_m, to_file = size_m * float(back[0, 0]), to_file @ back
+    return mesh, size_m, to_file
 
 
 def make_record(file: SourceFile, name: str, settings: RecordSettings = DEFAULT) -> tuple[Entry, dict[str, np.ndarray]]:
@@ -133,7 +139,7 @@ def make_record(file: SourceFile, name: str, settings: RecordSettings = DEFAULT)
         id=name,
         name=file.name,
         category=file.category,
-        split=split_of(f"{file.category}/{file.name}"),
+        split=split_of(f"{file.category}/{file.parent}"),
         licence=file.licence,
         author=file.author,
         size_m=size_m,
@@ -148,6 +154,8 @@ def make_record(file: SourceFile, name: str, settings: RecordSettings = DEFAULT)
         front=file.front,
         metres=file.metres,
         to_source=to_file.tolist(),
+        parent="" if file.variation is None else file.variation.parent,
+        variation={} if file.variation is None else file.variation.to_json(),
         written=round(time.time(), 3),
     )
     return entry, arrays

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gan3d_core.errors import MeshFileError
+
+if TYPE_CHECKING:
+    from .augmentation import Variation
 
 MAX_FACES = 5_000_000
 
@@ -162,6 +165,13 @@ class SourceFile:
     """Metres per unit of the file."""
     labels: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Whatever the folder's own manifest says of it."""
+    variation: Variation | None = None
+    """What is done to the shape before it is measured; None leaves it as the file has it."""
+
+    @property
+    def parent(self) -> str:
+        """The name of the file, whatever is done to it: what decides the split."""
+        return self.name if self.variation is None else self.variation.parent
 
     @property
     def source(self) -> str:

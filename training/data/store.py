@@ -68,6 +68,10 @@ class Entry:
     """Metres per unit of the file; 0 where it is not known."""
     to_source: list[list[float]] = dataclasses.field(default_factory=list)
     """(4, 4) matrix from the cube to the file's axes and units: it undoes the normalisation."""
+    parent: str = ""
+    """Name of the shape that this is a variation of; empty for a shape as its file has it."""
+    variation: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What was done to it (`augmentation.Variation.to_json`)."""
     written: float = 0.0
     """When, in seconds since 1970: of two shapes of one name in one source, the later counts."""
 

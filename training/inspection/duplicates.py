@@ -10,11 +10,13 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from ..data.oklab import to_oklab
 from ..data.store import Dataset
 from ..metrics.point_sets import POINTS, chamfer, normalise
+from .grids import Grids
 
 NEAR = 0.012
 """Root-mean-square distance, of the longest side, up to which shapes are near-duplicates: under a voxel of 64³."""
@@ -110,7 +112,7 @@ def near_duplicates(data: Dataset, progress: Callable[[int, int], None] | None =
 
 def _family(data: Dataset, index: int) -> str:
     entry = data.entries[index]
-    return str(entry.labels.get("parent") or entry.name)
+    return f"{entry.source}/{entry.parent or entry.name}"
 
 
 def _rank(data: Dataset, pair: Pair) -> int:
@@ -120,8 +122,10 @@ def _rank(data: Dataset, pair: Pair) -> int:
 
 def descriptor(grid: np.ndarray) -> np.ndarray:
     """(R, R, R) signed distances to (16, 16, 16): clipped near the surface, averaged over blocks."""
-    block = grid.shape[0] // DESCRIPTOR
     near = np.clip(grid.astype(np.float32), -BAND, BAND)
+    if len(near) % DESCRIPTOR:
+        return ndimage.zoom(near, DESCRIPTOR / len(near), order=1, mode="nearest", grid_mode=True)
+    block = len(near) // DESCRIPTOR
     return near.reshape(DESCRIPTOR, block, DESCRIPTOR, block, DESCRIPTOR, block).mean(axis=(1, 3, 5))
 
 
@@ -129,7 +133,8 @@ def _candidates(data: Dataset, members: np.ndarray) -> list[tuple[int, int, Symm
     """Pairs (first < second) whose descriptors are near, with the symmetry that brings them nearest."""
     if len(members) < 2:
         return []
-    grids = np.stack([descriptor(data.array(index, "sdf32")) for index in members])
+    sampled = Grids(data, 2 * DESCRIPTOR)
+    grids = np.stack([descriptor(sampled[index]) for index in members])
     # A random projection keeps distances within some 10 % (Johnson and Lindenstrauss 1984); the few pairs that are near
     # in it are measured exactly.
     generator = np.random.default_rng(0)

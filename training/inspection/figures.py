@@ -52,7 +52,8 @@ def surfaces_section(data: Dataset) -> Markup:
     parts = []
     for category, members, held_out in _groups(data):
         thin = np.array([data.entries[i].thin_share for i in members])
-        faces = np.array([data.entries[i].faces for i in members], float)
+        as_made = [data.entries[i] for i in members if not data.entries[i].parent]  # bent ones have more faces
+        faces = np.array([entry.faces for entry in as_made], float)
         others = [data.entries[i] for i in held_out]
         sound = float(np.mean([data.entries[i].watertight for i in members]))
         touched = float(np.mean(thin > 0))
@@ -65,7 +66,7 @@ def surfaces_section(data: Dataset) -> Markup:
             chart(
                 "Faces in the file",
                 histogram(faces, other=np.array([float(e.faces) for e in others]), logarithmic=True),
-                f"median {number(float(np.median(faces)))}",
+                f"median {number(float(np.median(faces)))}" if len(faces) else "",
             ),
             chart("Watertight", meter(sound), "Open shapes are closed by their winding number."),
         ]

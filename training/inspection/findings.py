@@ -37,13 +37,13 @@ def _splits(data: Dataset) -> list[Finding]:
     counts = collections.Counter((entry.category, entry.split) for entry in data.entries)
     found = []
     for category in sorted({entry.category for entry in data.entries}):
-        for split in SPLITS:
-            count = counts[category, split]
-            if count == 0:
-                found.append(Finding("bad", f"The category {category} has no {split} shape."))
-            elif split != "train" and count < FEW:
-                shapes = f"{count} {split} shape{'s' if count > 1 else ''}"
-                found.append(Finding("warn", f"The category {category} has only {shapes}: too few for figures."))
+        none = [split for split in SPLITS if counts[category, split] == 0]
+        if none:
+            found.append(Finding("bad", f"The category {category} has no shape for {' and '.join(none)}."))
+        few = [split for split in SPLITS if split != "train" and 0 < counts[category, split] < FEW]
+        if few:
+            shapes = " and ".join(f"{counts[category, split]} for {split}" for split in few)
+            found.append(Finding("warn", f"The category {category} has only {shapes}: too few for figures."))
     return found
 
 

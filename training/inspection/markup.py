@@ -33,7 +33,7 @@ def element(name: str, /, *content: object, **attributes: object) -> Markup:
 
 
 def join(*content: object) -> Markup:
-    parts = []
+    parts: list[str] = []
     for part in content:
         if part is None:
             continue

@@ -10,6 +10,7 @@ from scipy.spatial import cKDTree
 from ..data.store import Dataset
 from ..rendering.grid_mesh import grid_mesh
 from ..rendering.preview import CAMERA, Camera, render
+from .grids import Grids
 from .markup import Markup, data_uri, element
 
 SIZE = 176
@@ -24,7 +25,7 @@ class Pictures:
     """
 
     def __init__(self, data: Dataset, size: int = SIZE) -> None:
-        self.data, self.size = data, size
+        self.data, self.size, self._grids = data, size, Grids(data, 64)
         self._made: dict[int, str] = {}
 
     def address(self, index: int) -> str:
@@ -34,7 +35,7 @@ class Pictures:
         return self._made[index]
 
     def _draw(self, index: int) -> np.ndarray:
-        vertices, faces = grid_mesh(self.data.array(index, "sdf64").astype(np.float32))
+        vertices, faces = grid_mesh(self._grids[index])
         if len(faces) == 0:
             return np.zeros((self.size, self.size, 4), np.uint8)
         tree = cKDTree(self.data.array(index, "surface")[:, :3].astype(np.float32))

@@ -39,11 +39,11 @@ def findings_section(found: list[Finding], pictures: Pictures) -> Markup:
 
 def splits_section(data: Dataset) -> Markup:
     """How many shapes of each category each split has, and how sound they are."""
-    rows = []
+    rows: list[list[object]] = []
     for category in _categories(data):
         entries = [entry for entry in data.entries if entry.category == category]
         counts = collections.Counter(entry.split for entry in entries)
-        made = sum(1 for entry in entries if entry.labels.get("parent"))
+        made = sum(1 for entry in entries if entry.parent)
         rows.append(
             [
                 element("strong", category),
@@ -72,7 +72,7 @@ def sheets_section(data: Dataset, pictures: Pictures, count: int) -> Markup:
             some = "all" if len(members) <= count else f"{len(chosen)} of"
             title = element("h3", f"{category} · {split} ", element("span", f"{some} {len(members):,}", class_="quiet"))
             parts.append(element("div", title, element("div", figures, class_="sheet"), class_="block"))
-    lead = "Drawn from the 64³ grids and the surface points: what training sees, not what the files were."
+    lead = "Drawn from the grids of distances and the surface points: what training sees, not what the files were."
     return section("Shapes", parts, lead=lead)
 
 
