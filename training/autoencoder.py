@@ -1,4 +1,4 @@
-"""The encoder that stands before a tri-plane generator while its planes are learned, and their common loss."""
+"""The encoders that stand before a textured generator while its planes are learned, and their common loss."""
 
 from __future__ import annotations
 
@@ -9,47 +9,63 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gan3d_core.generators.triplane import TRUNCATION, TriplaneGenerator
+from gan3d_core.generators.textured import TRUNCATION, Codes, TexturedGenerator
 
 from .autoencoder_data import Batch
 
 
 class VolumeEncoder(nn.Module):
-    """Grids of distance and material → mean and log-variance of the code.
+    """A grid → mean and log-variance of a code: strided convolutions from 32³ to 4³, then one linear layer.
 
-    With `symmetric`, only the half x > 0 is read, as the generator draws only that half.
+    With `symmetric`, the grid is the half x > 0, as the generator draws only that half.
     """
 
-    def __init__(self, code_size: int, width: int = 16, symmetric: bool = True) -> None:
+    def __init__(self, channels: int, code_size: int, width: int, symmetric: bool) -> None:
         super().__init__()
-        self.symmetric = symmetric
-        self.shape = nn.Conv3d(1, width, 4, stride=2, padding=1)
-        widths = [width + 6, 2 * width, 4 * width, 8 * width]
+        widths = [channels, 2 * width, 4 * width, 8 * width]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(widths):
             layers += [nn.Conv3d(before, after, 4, stride=2, padding=1), nn.GroupNorm(8, after), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*layers, nn.Flatten())
-        cells = 4 * 4 * (2 if symmetric else 4)
-        self.out = nn.Linear(8 * width * cells, 2 * code_size)
-        # Normalisation forgets how light or colourful a shape is; the mean material of each coarse block remembers.
-        self.palette = nn.Linear(5 * cells, 2 * code_size, bias=False)
+        self.out = nn.Linear(8 * width * 4 * 4 * (2 if symmetric else 4), 2 * code_size)
 
-    def forward(self, distance: torch.Tensor, material: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 1, 64³) and (B, 6, 32³) to (B, code_size) twice."""
+    def forward(self, grid: torch.Tensor) -> torch.Tensor:
+        """(B, channels, 16 or 32, 32, 32) to (B, 2 · code_size)."""
+        return self.out(self.body(grid))
+
+
+class ShapeEncoder(nn.Module):
+    """Distances → the code of the geometry; materials where the surface passes → the code of the texture."""
+
+    def __init__(self, generator: TexturedGenerator, width: int = 16) -> None:
+        super().__init__()
+        self.symmetric = generator.symmetric
+        # 64³ distances enter as 32³ cells of 2³ values each: nothing is lost, and the costliest layer is saved.
+        self.geometry = VolumeEncoder(8, generator.geometry_code, width, self.symmetric)
+        self.texture = VolumeEncoder(7, generator.texture_code, width // 2, self.symmetric)
+        # Normalisation forgets how light or colourful a shape is; the mean material of each coarse block remembers.
+        self.palette = nn.Linear(5 * 16 * (2 if self.symmetric else 4), 2 * generator.texture_code, bias=False)
+
+    def forward(self, distance: torch.Tensor, material: torch.Tensor) -> tuple[Codes, Codes]:
+        """(B, 1, 64³) and (B, 6, 32³) to means and log-variances."""
         if self.symmetric:
             distance, material = distance[:, :, 32:], material[:, :, 16:]
-        fine = F.leaky_relu(self.shape(distance), 0.2)
-        cells = (2 if self.symmetric else 4, 4, 4)
-        pooled = F.adaptive_avg_pool3d(material, cells)
+        cells = F.avg_pool3d(distance, 2)
+        split = distance.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).unflatten(6, (-1, 2))
+        split = split.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
+        pooled = F.adaptive_avg_pool3d(material, (2 if self.symmetric else 4, 4, 4))
         palette = pooled[:, :5] / pooled[:, 5:].clamp_min(1e-3)
-        both = self.out(self.body(torch.cat([fine, material], 1))) + self.palette(palette.flatten(1))
-        mean, log_variance = both.chunk(2, 1)
-        return mean, log_variance.clamp(-12, 4)
+        geometry = self.geometry(split).chunk(2, 1)
+        texture = self.texture(torch.cat([material, cells], 1)) + self.palette(palette.flatten(1))
+        texture = texture.chunk(2, 1)
+        return Codes(geometry[0], texture[0]), Codes(geometry[1].clamp(-12, 4), texture[1].clamp(-12, 4))
 
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
     distance: torch.Tensor
+    sharp: torch.Tensor
+    """Error of the sharpened distance; see `reconstruction_losses`."""
     material: torch.Tensor
     size: torch.Tensor
     divergence: torch.Tensor
@@ -57,31 +73,50 @@ class Losses:
     """Share of the drawn points on the wrong side; not part of the loss."""
 
 
+SHARPNESS = 0.02
+"""Half the width, in units of the cube, of the band in which the sharpened distance counts: about half a leg."""
+
+
+def draw(mean: Codes, log_variance: Codes, noise: torch.Generator) -> Codes:
+    """One code of each distribution (Kingma & Welling 2014, section 2.4)."""
+
+    def one(centre: torch.Tensor, spread: torch.Tensor) -> torch.Tensor:
+        return centre + torch.randn(centre.shape, generator=noise).to(centre) * (0.5 * spread).exp()
+
+    return Codes(one(mean.geometry, log_variance.geometry), one(mean.texture, log_variance.texture))
+
+
 def reconstruction_losses(
-    encoder: VolumeEncoder, generator: TriplaneGenerator, batch: Batch, noise: torch.Generator
+    encoder: ShapeEncoder, generator: TexturedGenerator, batch: Batch, noise: torch.Generator
 ) -> Losses:
     """Encode, draw a code, decode, compare (a variational autoencoder, Kingma & Welling 2014, equation 10).
 
-    Distances are clipped to ±TRUNCATION (DeepSDF, equation 4) and their error is counted in units of it; materials are
-    compared on the surface and a little off it, where a texture will be baked from a slightly different surface.
+    Distances are clipped to ±TRUNCATION (DeepSDF, equation 4) and their error is counted in units of it. A slat that is
+    missed altogether costs little so: its inside is hardly below zero. The same distances through a narrow tanh make it
+    cost about as much as a missing seat. Materials are compared on the surface and a little off it, where a texture
+    will be baked from a slightly different surface.
     """
     mean, log_variance = encoder(batch.distance, batch.material)
-    draw = torch.randn(mean.shape, generator=noise)
-    codes = mean + draw.to(mean) * (0.5 * log_variance).exp()
-    planes = generator.synthesis(codes)
+    planes = generator.synthesise(draw(mean, log_variance, noise))
 
     points = torch.cat([batch.near, batch.volume], 1)
     target = points[..., 3].clamp(-TRUNCATION, TRUNCATION)
-    found = generator.distance(planes, codes, points[..., :3])
-    # Near the surface an error is a dent; far from it only the sign counts.
-    weight = 1.0 + 3.0 * (target.abs() < 0.5 * TRUNCATION).float()
-    distance = (weight * (found - target).abs()).mean() / TRUNCATION
+    found = generator.distance(planes, points[..., :3])
+    distance = (found - target).abs().mean() / TRUNCATION
+    sharp = ((found / SHARPNESS).tanh() - (target / SHARPNESS).tanh()).abs().mean()
 
     offset = 0.02 * torch.randn((*batch.surface.shape[:2], 1), generator=noise).to(batch.surface)
     at = batch.surface[..., :3] + offset * batch.surface[..., 3:]
-    material = (generator.material(planes, codes, at) - batch.surface_material).abs().mean()
+    material = (generator.material(planes, at) - batch.surface_material).abs().mean()
 
-    size = F.smooth_l1_loss(generator.size_head(codes)[:, 0], batch.log_size)
-    divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean()
+    size = F.smooth_l1_loss(generator.size_head(planes.codes.geometry)[:, 0], batch.log_size)
+    divergence = torch.stack(
+        [_divergence(mean.geometry, log_variance.geometry), _divergence(mean.texture, log_variance.texture)]
+    ).sum()
     wrong = ((found < 0) != (target < 0)).float().mean().detach()
-    return Losses(distance, material, size, divergence, wrong)
+    return Losses(distance, sharp, material, size, divergence, wrong)
+
+
+def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:
+    """Kullback-Leibler divergence from N(0, 1), nats per code, mean over codes."""
+    return 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1).mean()

@@ -79,6 +79,8 @@ def fill(cls: type[T], data: dict[str, Any]) -> T:
         kind = kinds.get(str(field.type).split(" |")[0])
         if kind and (not isinstance(value, kind) or (isinstance(value, bool) and bool not in kind)):
             raise TrainingError(f"The recipe's {name} must be of type {field.type}, not {value!r}.", "Correct it.")
+        if str(field.type) == "list[int]" and not (isinstance(value, list) and all(type(v) is int for v in value)):
+            raise TrainingError(f"The recipe's {name} must be a list of whole numbers, not {value!r}.", "Correct it.")
         values[name] = float(value) if kind and float in kind else value
     return cls(**values)
 

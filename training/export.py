@@ -21,7 +21,7 @@ from .configuration import fill
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
-    parser.add_argument("run", help="run folder of kind gan or codes")
+    parser.add_argument("run", help="run folder of kind gan, codes or rendered")
     parser.add_argument("checkpoint", help="checkpoint folder to write; its name becomes the checkpoint's identity")
     parser.add_argument("--label", required=True, help="name in menus")
     parser.add_argument("--size", type=float, default=0.93, help="longest side in metres, for generators without one")
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             weights_sha256="",
             truncation=options.truncation,
             resolution=options.resolution,
-            textured=architecture[0] == "triplane",
+            textured=architecture[0] == "textured",
             rank=options.rank,
         )
         export(generator, config, card.read_text("utf-8"), Path(options.checkpoint))
@@ -80,14 +80,18 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
     if recipe["kind"] == "codes":
         settings = fill(CodesRecipe, recipe)
         autoencoder = load_autoencoder(Path(settings.autoencoder), "cpu")
-        size = autoencoder.generator.code_size
-        codes = CodesTrainer(settings, torch.zeros(2, size), torch.zeros(2, size), autoencoder.generator.latent_size)
+        codes = CodesTrainer(settings, autoencoder.recipe.options)
         codes.restore(state)
-        codes.centre, codes.scale = state["centre"], state["scale"]
-        mapping = {"mapping_width": settings.mapping_width, "mapping_layers": settings.mapping_layers}
-        options = {**autoencoder.recipe.options, **mapping}
-        return assemble(autoencoder, codes), recipe, ("triplane", options), "normal"
-    raise TrainingError(f"A run of kind {recipe['kind']!r} has no generator to ship.", "Name a gan or codes run.")
+        return assemble(autoencoder, codes), recipe, ("textured", codes.options), "normal"
+    if recipe["kind"] == "rendered":
+        from .train_rendered import RenderedRecipe, RenderedTrainer
+
+        rendered = RenderedTrainer(fill(RenderedRecipe, recipe), "cpu", begin=False)
+        rendered.restore(state)
+        return rendered.average.eval(), recipe, ("textured", rendered.options), "normal"
+    raise TrainingError(
+        f"A run of kind {recipe['kind']!r} has no generator to ship.", "Name a gan, codes or rendered run."
+    )
 
 
 def export(generator: nn.Module, config: CheckpointConfig, card: str, folder: Path) -> None:

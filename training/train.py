@@ -66,12 +66,24 @@ def _codes(recipe: Any, dataset: Path, run: Path, device: str) -> None:
     train_codes(recipe, dataset, run, device)
 
 
+def _rendered(recipe: Any, dataset: Path, run: Path, device: str) -> None:
+    from .train_rendered import train_rendered
+
+    train_rendered(recipe, dataset, run, device)
+
+
 def _kinds() -> dict[str, tuple[type, Any]]:
     from .train_autoencoder import AutoencoderRecipe
     from .train_codes import CodesRecipe
     from .train_gan import GanRecipe
+    from .train_rendered import RenderedRecipe
 
-    return {"autoencoder": (AutoencoderRecipe, _autoencoder), "codes": (CodesRecipe, _codes), "gan": (GanRecipe, _gan)}
+    return {
+        "autoencoder": (AutoencoderRecipe, _autoencoder),
+        "codes": (CodesRecipe, _codes),
+        "gan": (GanRecipe, _gan),
+        "rendered": (RenderedRecipe, _rendered),
+    }
 
 
 KINDS = _kinds()

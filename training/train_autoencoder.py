@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from gan3d_core.errors import TrainingError
-from gan3d_core.generators.triplane import TriplaneGenerator
+from gan3d_core.generators.textured import Codes, TexturedGenerator
 
 from . import averaging, loop
-from .autoencoder import VolumeEncoder, reconstruction_losses
+from .autoencoder import ShapeEncoder, draw, reconstruction_losses
 from .autoencoder_data import AutoencoderData
 from .data.store import Dataset
 from .run_folder import RunFolder
@@ -31,7 +31,7 @@ class AutoencoderRecipe:
     category: str
     """Which shapes of the dataset."""
     options: dict[str, Any]
-    """Of the `triplane` architecture."""
+    """Of the `textured` architecture."""
     steps: int = 6000
     """Optimiser steps."""
     batch: int = 16
@@ -45,6 +45,8 @@ class AutoencoderRecipe:
     divergence_weight: float = 1e-4
     """Weight of the Kullback-Leibler term, per code: small, since only smoothness is wanted of it."""
     material_weight: float = 1.0
+    sharp_weight: float = 0.5
+    """Weight of the sharpened distance's error, which thin parts need."""
     encoder_width: int = 16
     ema_steps: float = 300.0
     """Time constant of the weights' moving average, in steps."""
@@ -61,10 +63,8 @@ class AutoencoderTrainer:
     def __init__(self, recipe: AutoencoderRecipe, device: str) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.step = recipe, device, 0
-        self.generator = TriplaneGenerator(**recipe.options).to(device)
-        self.encoder = VolumeEncoder(self.generator.code_size, recipe.encoder_width, self.generator.symmetric).to(
-            device
-        )
+        self.generator = TexturedGenerator(**recipe.options).to(device)
+        self.encoder = ShapeEncoder(self.generator, recipe.encoder_width).to(device)
         self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
         self.encoder_ema = copy.deepcopy(self.encoder).requires_grad_(False)
         self.parameters = [*self.encoder.parameters(), *self.generator.parameters()]
@@ -104,6 +104,7 @@ class AutoencoderTrainer:
         losses = reconstruction_losses(self.encoder, self.generator, batch, self.noise)
         total = (
             losses.distance
+            + recipe.sharp_weight * losses.sharp
             + recipe.material_weight * losses.material
             + 0.1 * losses.size
             + recipe.divergence_weight * losses.divergence
@@ -120,13 +121,19 @@ class AutoencoderTrainer:
         return {f.name: float(getattr(losses, f.name).detach()) for f in dataclasses.fields(losses)}
 
     @torch.inference_mode()
-    def codes(self, data: AutoencoderData, chunk: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-        """Means and log-variances (N, code_size) of every shape, by the averaged encoder."""
-        parts = []
+    def codes(self, data: AutoencoderData, chunk: int = 32) -> tuple[Codes, Codes]:
+        """Means and log-variances of every shape, by the averaged encoder."""
+        means, spreads = [], []
         for begin in range(0, len(data), chunk):
             distance, material = data.grids(np.arange(begin, min(begin + chunk, len(data))))
-            parts.append(self.encoder_ema(distance.to(self.device), material.to(self.device)))
-        return torch.cat([mean for mean, _ in parts]), torch.cat([log_variance for _, log_variance in parts])
+            mean, spread = self.encoder_ema(distance.to(self.device), material.to(self.device))
+            means.append(mean)
+            spreads.append(spread)
+        return _joined(means), _joined(spreads)
+
+
+def _joined(parts: list[Codes]) -> Codes:
+    return Codes(torch.cat([part.geometry for part in parts]), torch.cat([part.texture for part in parts]))
 
 
 def train_autoencoder(recipe: AutoencoderRecipe, dataset: Path, run: Path, device: str) -> AutoencoderTrainer:
@@ -143,13 +150,16 @@ def train_autoencoder(recipe: AutoencoderRecipe, dataset: Path, run: Path, devic
     shown = np.linspace(0, len(data) - 1, min(8, len(data))).round().astype(int)
 
     def sheet() -> None:
-        """Reconstructions; the same with codes drawn instead of their means; means of neighbours in the row."""
-        codes, log_variance = trainer.codes(data)
-        noise = torch.randn(codes[shown].shape, generator=torch.Generator().manual_seed(0)).to(device)
-        drawn = codes[shown] + noise * (0.5 * log_variance[shown]).exp()
-        blend = codes[shown] / 2 + codes[np.roll(shown, 1)] / 2
-        fields = trainer.generator_ema.decode(torch.cat([codes[shown], drawn, blend]))
-        field_sheet(fields, folder.sheet_path(trainer.step, "reconstructions"))
+        """Reconstructions; the same with codes drawn instead of their means; each with its neighbour's texture; means
+        of neighbours in the row."""
+        mean, spread = trainer.codes(data)
+        mean, spread = mean[shown], spread[shown]
+        drawn = draw(mean, spread, torch.Generator().manual_seed(0))
+        around = np.roll(np.arange(len(shown)), 1)
+        other = mean[around]
+        blend = Codes((mean.geometry + other.geometry) / 2, (mean.texture + other.texture) / 2)
+        every = _joined([mean, drawn, Codes(mean.geometry, other.texture), blend])
+        field_sheet(trainer.generator_ema.decode(every), folder.sheet_path(trainer.step, "reconstructions"))
 
     loop.run(trainer, folder, recipe, "Autoencoder", lambda: trainer.train_step(data), sheet)
     return trainer

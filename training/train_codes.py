@@ -1,4 +1,4 @@
-"""Phase two of the tri-plane recipe: a GAN on the autoencoder's codes gives the mapping z → code.
+"""Phase two of the textured recipe: a GAN on the autoencoder's codes gives the mappings z → code.
 
 IM-GAN (Chen & Zhang 2019, section 3.3) with the gradient-penalty critic of Gulrajani et al. 2017. Codes are short, so a
 critic step costs milliseconds where one on volumes costs seconds.
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from gan3d_core.errors import TrainingError
-from gan3d_core.generators.triplane import Mapping, TriplaneGenerator
+from gan3d_core.generators.textured import Codes, Mapping, TexturedGenerator
 
 from . import averaging, loop, objectives
 from .autoencoder_data import AutoencoderData
@@ -86,6 +86,22 @@ class CodeCritic(nn.Module):
         return self.layers(torch.cat([codes, spread], 1))[:, 0]
 
 
+class Mappings(nn.Module):
+    """The two mapping networks of a `TexturedGenerator`, as one network from z to both codes side by side."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__()
+        whole = TexturedGenerator(**options)
+        self.texture_latent, self.geometry_code = whole.texture_latent, whole.geometry_code
+        self.geometry: Mapping = whole.geometry_mapping
+        self.texture: Mapping = whole.texture_mapping
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        """(N, latent_size) to (N, geometry_code + texture_code); as `TexturedGenerator.map`, but standardised."""
+        geometry = self.geometry.layers(z[:, : -self.texture_latent])
+        return torch.cat([geometry, self.texture.layers(torch.cat([z[:, -self.texture_latent :], geometry], 1))], 1)
+
+
 def load_autoencoder(run: Path, device: str) -> AutoencoderTrainer:
     """The trainer of an autoencoder run, as it stands in its snapshot.
 
@@ -105,27 +121,46 @@ def load_autoencoder(run: Path, device: str) -> AutoencoderTrainer:
 
 
 class CodesTrainer:
-    """The mapping, its critic, and the codes they are trained on."""
+    """The mappings, their critic, and the codes they are trained on.
 
-    def __init__(self, recipe: CodesRecipe, mean: torch.Tensor, log_variance: torch.Tensor, latent_size: int) -> None:
+    Args:
+        recipe: settings.
+        options: of the generator that the mappings are for.
+        mean, log_variance: of the encoder for every shape; None to restore a run whose codes are not needed.
+        device: where to train.
+    """
+
+    def __init__(
+        self,
+        recipe: CodesRecipe,
+        options: dict[str, Any],
+        mean: Codes | None = None,
+        log_variance: Codes | None = None,
+        device: str = "cpu",
+    ) -> None:
         if recipe.batch % CodeCritic.GROUP:
             raise TrainingError(f"batch must be a multiple of {CodeCritic.GROUP}.", "Use 64, 128, 256, …")
         torch.manual_seed(recipe.seed)
-        self.recipe, self.step = recipe, 0
+        self.recipe, self.step, self.device = recipe, 0, device
+        self.options = {**options, "mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers}
         self.objective = objectives.find(recipe.objective)
-        device = mean.device
-        # Standardised per entry: the critic should see them all at one scale.
-        self.centre, self.scale = mean.mean(0), mean.std(0).clamp_min(0.05)
-        self.codes = (mean - self.centre) / self.scale
-        self.spread = recipe.posterior_noise * (0.5 * log_variance).exp() / self.scale
-        self.mapping = Mapping(latent_size, mean.shape[1], recipe.mapping_width, recipe.mapping_layers).to(device)
-        self.critic = CodeCritic(mean.shape[1], recipe.critic_width).to(device)
+        self.mapping = Mappings(self.options).to(device)
+        whole = TexturedGenerator(**options)
+        self.latent_size, code_size = whole.latent_size, whole.geometry_code + whole.texture_code
+        self.centre, self.scale = torch.zeros(code_size), torch.ones(code_size)
+        if mean is not None and log_variance is not None:
+            both = torch.cat([mean.geometry, mean.texture], 1)
+            # Standardised per entry: the critic should see them all at one scale.
+            self.centre, self.scale = both.mean(0), both.std(0).clamp_min(0.05)
+            self.codes = (both - self.centre) / self.scale
+            spread = torch.cat([log_variance.geometry, log_variance.texture], 1)
+            self.spread = recipe.posterior_noise * (0.5 * spread).exp() / self.scale
+        self.critic = CodeCritic(code_size, recipe.critic_width).to(device)
         self.average = copy.deepcopy(self.mapping).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
         self.mapping_optimiser = torch.optim.Adam(self.mapping.parameters(), recipe.learning_rate, betas)
         self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), recipe.learning_rate, betas)
         self.noise = torch.Generator().manual_seed(recipe.seed + 1)
-        self.latent_size = latent_size
 
     _NETWORKS = ("mapping", "critic", "average", "mapping_optimiser", "critic_optimiser")
 
@@ -137,21 +172,22 @@ class CodesTrainer:
     def restore(self, state: dict[str, Any]) -> None:
         for name in self._NETWORKS:
             getattr(self, name).load_state_dict(state[name])
-        self.step = state["step"]
+        self.step, self.centre, self.scale = state["step"], state["centre"], state["scale"]
         self.noise.set_state(state["noise"])
 
     def _draw(self, *size: int) -> torch.Tensor:
-        return torch.randn(size, generator=self.noise).to(self.codes)
+        return torch.randn(size, generator=self.noise).to(self.device)
 
     def _real(self) -> torch.Tensor:
-        index = torch.randint(len(self.codes), (self.recipe.batch,), generator=self.noise).to(self.codes.device)
+        index = torch.randint(len(self.codes), (self.recipe.batch,), generator=self.noise).to(self.device)
         return self.codes[index] + self.spread[index] * self._draw(self.recipe.batch, self.codes.shape[1])
 
     def train_step(self) -> dict[str, float]:
         recipe = self.recipe
         for _ in range(recipe.critic_steps):
             real = self._real()
-            fake = self.mapping(self._draw(recipe.batch, self.latent_size)).detach()
+            with torch.no_grad():
+                fake = self.mapping(self._draw(recipe.batch, self.latent_size))
             # One share per group: the minibatch statistic belongs to a group, and so must the line.
             mix = torch.rand(recipe.batch // CodeCritic.GROUP, generator=self.noise).to(real)
             mix = mix.repeat_interleave(CodeCritic.GROUP)
@@ -175,28 +211,30 @@ class CodesTrainer:
             "real_spread": float(real.std(0).mean()),
         }
 
-    def finished_mapping(self) -> Mapping:
-        """The averaged mapping, whose output is back in the autoencoder's own scale."""
-        mapping = copy.deepcopy(self.average)
-        mapping.mean.copy_(self.centre)
-        mapping.scale.copy_(self.scale)
-        return mapping
+    def finished_mappings(self) -> Mappings:
+        """The averaged mappings, whose output is back in the autoencoder's own scale."""
+        finished = copy.deepcopy(self.average)
+        cut = finished.geometry_code
+        for mapping, part in ((finished.geometry, slice(None, cut)), (finished.texture, slice(cut, None))):
+            mapping.mean.copy_(self.centre[part])
+            mapping.scale.copy_(self.scale[part])
+        return finished
 
 
-def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> TriplaneGenerator:
-    """The generator to ship: the codes' mapping before the autoencoder's averaged planes and heads."""
-    recipe = codes.recipe
-    options = {**autoencoder.recipe.options}
-    options |= {"mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers}
-    generator = TriplaneGenerator(**options).to(autoencoder.device)
+def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> TexturedGenerator:
+    """The generator to ship: the codes' mappings before the autoencoder's averaged planes and heads."""
+    generator = TexturedGenerator(**codes.options).to(autoencoder.device)
     state = autoencoder.generator_ema.state_dict()
-    state = {name: tensor for name, tensor in state.items() if not name.startswith("mapping.")}
-    state |= {f"mapping.{name}": tensor for name, tensor in codes.finished_mapping().state_dict().items()}
+    state = {name: tensor for name, tensor in state.items() if "_mapping." not in name}
+    finished = codes.finished_mappings()
+    for part in ("geometry", "texture"):
+        own = getattr(finished, part).state_dict()
+        state |= {f"{part}_mapping.{name}": tensor for name, tensor in own.items()}
     generator.load_state_dict(state, strict=True)
     return generator.eval()
 
 
-def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> TriplaneGenerator:
+def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> TexturedGenerator:
     """Train until `recipe.steps`, going on from the run's snapshot if there is one. Ctrl-C saves and stops.
 
     Returns:
@@ -210,7 +248,7 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> T
     folder = RunFolder(run, dataclasses.asdict(recipe))
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), 4, 1)
     mean, log_variance = autoencoder.codes(data)
-    trainer = CodesTrainer(recipe, mean.clone(), log_variance.clone(), autoencoder.generator.latent_size)
+    trainer = CodesTrainer(recipe, autoencoder.recipe.options, mean.clone(), log_variance.clone(), device)
     loop.restore(trainer, folder)
     shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0)).numpy()
 

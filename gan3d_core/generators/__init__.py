@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # architecture → "module:class" in this package
 CATALOGUE: dict[str, str] = {
     "threedgan": "volumetric:VolumetricGenerator",
+    "textured": "textured:TexturedGenerator",
     "triplane": "triplane:TriplaneGenerator",
 }
 

@@ -14,11 +14,13 @@ from gan3d_core import checkpoints, generators, latent
 from gan3d_core.errors import DatasetError, TrainingError
 from training import export, objectives
 from training.configuration import RECIPES, fill, override, read_toml
+from training.data.record import RecordSettings
 from training.prepare import prepare
 from training.train import KINDS, main
 from training.train_autoencoder import AutoencoderRecipe, AutoencoderTrainer, train_autoencoder
 from training.train_codes import CodesRecipe, train_codes
 from training.train_gan import GanRecipe, GanTrainer, train_gan
+from training.train_rendered import RenderedRecipe, RenderedTrainer, train_rendered
 from training.volume_data import VolumeData
 
 SHAPES = Path(__file__).parent.parent / "shapes"
@@ -43,7 +45,15 @@ GAN = GanRecipe(
 AUTOENCODER = AutoencoderRecipe(
     kind="autoencoder",
     category="chair",
-    options={"latent_size": 8, "code_size": 8, "channels": [8, 8, 8, 8], "head_width": 16},
+    options={
+        "latent_size": 12,
+        "texture_latent": 4,
+        "geometry_code": 8,
+        "texture_code": 4,
+        "channels": [8, 8, 8, 8],
+        "texture_channels": [8, 8, 8],
+        "head_width": 16,
+    },
     steps=4,
     batch=2,
     points=256,
@@ -53,16 +63,29 @@ AUTOENCODER = AutoencoderRecipe(
     sheet_every=4,
     threads=1,
 )
+RENDERED = RenderedRecipe(
+    kind="rendered",
+    category="chair",
+    options=AUTOENCODER.options,
+    steps=4,
+    batch=2,
+    image_size=16,
+    coarse=32,
+    fine=64,
+    image_channels=[8, 8, 8],
+    volume_channels=[4, 4, 4],
+    r1_every=2,
+    snapshot_every=2,
+    sheet_every=4,
+    threads=1,
+)
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
-    """The three furniture chairs, every one in the training split."""
+    """The three furniture chairs; by their hashes all are in the training split."""
     folder = tmp_path_factory.mktemp("data") / "furniture"
-    prepare(SHAPES / "furniture", folder, processes=1)
-    manifest = folder / "manifest.jsonl"
-    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
-    manifest.write_text("".join(json.dumps({**row, "split": "train"}) + "\n" for row in rows))
+    prepare(SHAPES / "furniture", folder, processes=1, settings=RecordSettings(views=2, image_size=32))
     return folder
 
 
@@ -87,7 +110,9 @@ def assert_equal_states(a: dict, b: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "train"), [(GAN, train_gan), (AUTOENCODER, train_autoencoder)], ids=["gan", "autoencoder"]
+    ("recipe", "train"),
+    [(GAN, train_gan), (AUTOENCODER, train_autoencoder), (RENDERED, train_rendered)],
+    ids=["gan", "autoencoder", "rendered"],
 )
 def test_a_stopped_run_goes_on_bit_for_bit(dataset, tmp_path, recipe, train):
     whole = train(recipe, dataset, tmp_path / "whole", "cpu")
@@ -142,17 +167,18 @@ def test_volumes_keep_where_the_surface_lies(dataset):
 
     data = Dataset(dataset, "train", "chair")
     volumes = VolumeData(data, 64, mirror=False).volumes
-    distance = np.stack([data.array(i, "sdf64") for i in range(3)]).astype(np.float32)
+    distance = data.stack("sdf64").astype(np.float32)
     sure = np.abs(distance) > 2e-4
     assert ((volumes > 127.5) == (distance < 0))[sure].all()
-    drawn = VolumeData(data, 64, mirror=True).draw(3, np.random.default_rng(0))
+    count = len(data)
+    drawn = VolumeData(data, 64, mirror=True).draw(count, np.random.default_rng(0))
     matches = [
         np.array_equal(np.rint(drawn[i, 0].numpy() * 255), v)
         or np.array_equal(np.rint(drawn[i, 0].numpy() * 255), v[::-1])
-        for i in range(3)
+        for i in range(count)
         for v in volumes
     ]
-    assert sum(matches) == 3
+    assert sum(matches) == count
 
 
 def test_from_an_autoencoder_to_a_checkpoint_that_generates(dataset, tmp_path):
@@ -176,7 +202,7 @@ def test_from_an_autoencoder_to_a_checkpoint_that_generates(dataset, tmp_path):
     checkpoint = checkpoints.read(tmp_path / "shipped")
     loaded = generators.load(checkpoint)
     assert checkpoint.config.textured
-    z = np.stack([latent.draw(5, 8, checkpoint.config.prior)])
+    z = np.stack([latent.draw(5, 12, checkpoint.config.prior)])
     (a,), (b,) = trained.fields(z, 1.0), loaded.fields(z, 1.0)
     assert np.abs(a.values(32) - b.values(32)).max() < 2e-3
     assert a.size_m == pytest.approx(b.size_m, rel=1e-2)
@@ -207,6 +233,8 @@ def test_shipped_recipes_are_valid(path, capsys):
         GanTrainer(recipe, "cpu")
     if cls is AutoencoderRecipe:
         AutoencoderTrainer(recipe, "cpu")
+    if cls is RenderedRecipe:
+        RenderedTrainer(recipe, "cpu", begin=False)
     assert main([path.stem, "nowhere", "nowhere", "--dry-run", "--device", "cpu"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == data["kind"]
 

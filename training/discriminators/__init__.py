@@ -9,7 +9,10 @@ from torch import nn
 
 from gan3d_core.errors import TrainingError
 
-CATALOGUE: dict[str, str] = {"volumetric": "volumetric:VolumetricDiscriminator"}
+CATALOGUE: dict[str, str] = {
+    "image": "images:ImageDiscriminator",
+    "volumetric": "volumetric:VolumetricDiscriminator",
+}
 
 
 def build(name: str, options: dict[str, Any]) -> nn.Module:

@@ -1,0 +1,108 @@
+"""The textured generator: which code decides what, mixing of styles, classes, and what its planes are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gan3d_core.generators.textured import Codes, TexturedGenerator
+
+OPTIONS = {
+    "latent_size": 12,
+    "texture_latent": 4,
+    "geometry_code": 8,
+    "texture_code": 4,
+    "channels": [8, 8, 8, 8],
+    "texture_channels": [8, 8, 8],
+    "head_width": 16,
+    "mapping_width": 16,
+}
+
+
+def make(**changes) -> TexturedGenerator:
+    torch.manual_seed(0)
+    return TexturedGenerator(**{**OPTIONS, **changes}).eval()
+
+
+def draw(count: int = 2, seed: int = 0) -> torch.Tensor:
+    return torch.randn((count, 12), generator=torch.Generator().manual_seed(seed))
+
+
+POINTS = torch.rand((2, 50, 3), generator=torch.Generator().manual_seed(1)) * 1.8 - 0.9
+
+
+@torch.no_grad()
+def test_another_texture_is_the_same_shape():
+    generator, z, other = make(), draw(), draw(seed=1)
+    swapped = torch.cat([z[:, :8], other[:, 8:]], 1)
+    a, b = generator(z), generator(swapped)
+    assert torch.equal(generator.distance(a, POINTS), generator.distance(b, POINTS))
+    assert torch.equal(generator.size_m(a.codes), generator.size_m(b.codes))
+    assert not torch.allclose(generator.material(a, POINTS), generator.material(b, POINTS), atol=1e-4)
+    other_shape = generator(torch.cat([other[:, :8], z[:, 8:]], 1))
+    assert not torch.allclose(generator.distance(a, POINTS), generator.distance(other_shape, POINTS), atol=1e-6)
+
+
+@torch.no_grad()
+def test_style_mixing_takes_late_layers_from_the_other_code():
+    """At every crossover the result differs from both; beyond the last one nothing is taken."""
+    generator = make()
+    first, second = generator.map(draw()), generator.map(draw(seed=1))
+    whole = generator.synthesise(first)
+    mixed = [generator.synthesise(first, second, at).geometry for at in range(generator.levels + 1)]
+    assert torch.equal(mixed[-1], whole.geometry)
+    assert torch.equal(mixed[0], generator.synthesise(second).geometry)
+    for at, planes in enumerate(mixed[1:-1], 1):
+        assert not torch.allclose(planes, whole.geometry, atol=1e-6), at
+        assert not torch.allclose(planes, mixed[0], atol=1e-6), at
+
+
+@torch.no_grad()
+def test_classes_are_heard_and_class_zero_is_the_default():
+    generator, z = make(classes=3), draw()
+    codes = [generator.map(z, torch.full((2,), label)).geometry for label in range(3)]
+    assert torch.equal(generator.map(z).geometry, codes[0])
+    assert not torch.allclose(codes[0], codes[1], atol=1e-5)
+    assert not torch.allclose(codes[1], codes[2], atol=1e-5)
+
+
+@torch.no_grad()
+def test_fields_are_the_network_and_symmetric_ones_mirror():
+    for symmetric in (True, False):
+        generator = make(symmetric=symmetric)
+        z = draw(1)
+        (field,) = generator.fields(z.numpy(), 1.0)
+        values = field.values(16)
+        centre = torch.tensor([[[1 / 16, 3 / 16, -5 / 16]]])
+        assert values[8, 9, 5] == pytest.approx(float(generator.distance(generator(z), centre)), abs=1e-6)
+        assert np.array_equal(values, values[::-1]) == symmetric
+        materials = field.materials(POINTS[0].numpy())
+        assert materials.base_color.shape == (50, 3)
+        assert ((materials.base_color >= 0) & (materials.base_color <= 1)).all()
+        assert field.size_m == pytest.approx(float(generator.size_m(generator.map(z))), rel=1e-5)
+
+
+def test_whitening_undoes_the_scale_of_codes():
+    generator = make()
+    generator.geometry_mapping.mean.fill_(3.0)
+    generator.geometry_mapping.scale.fill_(2.0)
+    codes = generator.map(draw())
+    plain = generator.geometry_mapping.layers(draw()[:, :8])
+    assert torch.allclose(generator.geometry_mapping.whiten(codes.geometry), plain, atol=1e-5)
+    assert isinstance(codes[:1], Codes)
+    assert len(codes[:1]) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"latent_size": 4}, "both parts of z"),
+        ({"channels": [8]}, "two or more"),
+        ({"channels": [8, 12]}, "multiples of 8"),
+        ({"head_width": 0}, "positive"),
+    ],
+)
+def test_wrong_options_are_named(changes, said):
+    with pytest.raises(ValueError, match=said):
+        make(**changes)
