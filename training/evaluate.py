@@ -1,182 +1,153 @@
 """`python -m training.evaluate CHECKPOINT DATASET OUT`: judge a checkpoint against held-out shapes.
 
-Writes `metrics.json`, a sheet of samples, one of the same number of held-out shapes, one of interpolations, and one of
-samples beside their nearest training shapes. Protocol: 2,048 surface points per shape, longest side 1, squared Chamfer
-distance; as many samples as references; floors are the training set against the same references.
+Writes `metrics.json`, sheets, a film, and `report.html`, which holds them all. With `--compare` several checkpoints
+are judged against the same references, each in a folder of its own, and `comparison.html` and `comparison.json` stand
+beside them.
+
+What is measured, each beside its floor and with its protocol's name: MMD, coverage and 1-NNA of point clouds; Fréchet
+distance, kernel distance, precision and recall of renders; near-copies of training shapes; path length.
+`training/metrics/` has the formulas and sources.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from gan3d_core import checkpoints, generators, latent
+from gan3d_core import checkpoints
 from gan3d_core.checkpoints import Checkpoint
-from gan3d_core.errors import DatasetError, Gan3DError
-from gan3d_core.field import Field
+from gan3d_core.errors import CheckpointError, Gan3DError, OutputError
 from gan3d_core.files import write_text
 
-from .data.distance import sample_surface
-from .data.store import Dataset
-from .metrics.point_sets import POINTS, distance_matrix, normalise, scores
-from .progress import ProgressLine
-from .rendering.grid_mesh import grid_mesh
-from .rendering.preview import contact_sheet
-from .sheets import draw_field, field_sheet
+from .configuration import best_device
+from .evaluation.judge import Judged, judge
+from .evaluation.references import FEWEST, References
+from .evaluation.renders import Views
+from .evaluation.report import write_comparison, write_report
+from .metrics.features import load_features
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", help="identity of an installed checkpoint, or a checkpoint folder")
-    parser.add_argument("dataset", help="folder made by python -m training.prepare")
-    parser.add_argument("out", help="folder for the figures and sheets")
-    parser.add_argument("--truncation", type=float, help="default: the checkpoint's")
-    parser.add_argument("--seeds", type=int, default=3, help="independent sets of samples")
-    parser.add_argument("--count", type=int, default=100, help="samples in a set, and references at most")
+    parser.add_argument("dataset", type=Path, help="folder made by python -m training.prepare")
+    parser.add_argument("out", type=Path, help="folder for the figures and sheets")
+    parser.add_argument("--compare", nargs="+", default=[], metavar="CHECKPOINT", help="judge these too, in one table")
+    parser.add_argument("--truncation", type=_share, help="0 to 1 (default: each checkpoint's own)")
+    parser.add_argument("--seeds", type=_at_least(1), default=3, help="independent sets of samples")
+    parser.add_argument("--count", type=_at_least(FEWEST), default=100, help="samples in a set, and references at most")
+    parser.add_argument("--views", type=_at_least(1), default=Views.count, help="cameras around a shape")
+    parser.add_argument("--size", type=_at_least(32), default=Views.size, help="pixels along a side of a render")
+    parser.add_argument(
+        "--inception", type=Path, metavar="FILE", help="weights of Inception v3, for features instead of EfficientNet's"
+    )
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args(arguments)
     try:
-        checkpoint = checkpoints.find(options.checkpoint)
+        found = [checkpoints.find(name) for name in (options.checkpoint, *options.compare)]
         figures = evaluate(
-            checkpoint,
-            Path(options.dataset),
-            Path(options.out),
-            checkpoint.config.truncation if options.truncation is None else options.truncation,
-            options.seeds,
-            options.count,
-            options.device,
+            found,
+            options.dataset,
+            options.out,
+            truncation=options.truncation,
+            sets=options.seeds,
+            count=options.count,
+            views=Views(options.views, options.size),
+            inception=options.inception,
+            device=best_device(options.device),
         )
     except Gan3DError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    sys.stdout.write(json.dumps(figures[0] if len(figures) == 1 else figures, indent=2) + "\n")
     return 0
 
 
 def evaluate(
-    checkpoint: Checkpoint, dataset: Path, out: Path, truncation: float, seeds: int, count: int, device: str
-) -> dict[str, object]:
-    """Measure a checkpoint, write the report's files to `out`, and return its figures."""
-    generator = generators.load(checkpoint, device)
-    config = checkpoint.config
-    references = held_out(dataset, config.category, count)
-    count = len(references)
-    training = Dataset(dataset, "train", config.category)
+    found: Sequence[Checkpoint],
+    dataset: Path,
+    out: Path,
+    truncation: float | None = None,
+    sets: int = 3,
+    count: int = 100,
+    views: Views | None = None,
+    inception: Path | None = None,
+    device: str = "cpu",
+) -> list[dict[str, Any]]:
+    """Judge checkpoints of one category against the same references, and write the reports.
 
-    def sample(number: int) -> list[Field]:
-        first = 1_000_000 * (number + 1)  # far from the seeds that people try
-        codes = [latent.draw(first + i, config.latent_size, config.prior, truncation) for i in range(count)]
-        return list(generator.fields(np.stack(codes), config.size_m))  # type: ignore[operator]
+    Args:
+        found: one, whose report goes to `out`; or more, whose reports go to folders in it.
+        dataset: a prepared dataset.
+        out: made if missing; files of earlier reports are replaced.
+        truncation: of samples; None takes each checkpoint's own.
+        sets: independent sets of samples.
+        count: samples in a set, and held-out shapes at most.
+        views: cameras and size of the renders.
+        inception: weights of Inception v3 instead of EfficientNet-Lite0's.
+        device: of generators and features.
 
-    real = np.stack([cloud(mesh, 0) for mesh in references])
-    within = distance_matrix(real)
-    rows = []
-    empty = 0
-    progress = ProgressLine("Sets", seeds + 3)
-    for number in range(seeds):
-        clouds = []
-        for index, field in enumerate(sample(number)):
-            mesh = grid_mesh(field.values(64))
-            if len(mesh[1]):
-                clouds.append(cloud(mesh, index))
-            else:
-                empty += 1
-        made = np.stack(clouds)
-        rows.append(dataclasses.asdict(scores(distance_matrix(made), within, distance_matrix(made, real))))
-        progress.update(number + 1, force=True)
+    Returns:
+        What `metrics.json` holds, for each checkpoint.
 
-    # Floors: real training shapes in place of samples.
-    floors = []
-    for number in range(3):
-        chosen = np.random.default_rng(number).choice(len(training), count, replace=len(training) < count)
-        drawn = np.stack([cloud(grid_mesh(training.array(i, "sdf64").astype(np.float32)), 1) for i in chosen])
-        floors.append(dataclasses.asdict(scores(distance_matrix(drawn), within, distance_matrix(drawn, real))))
-        progress.update(seeds + number + 1, force=True)
-    progress.close()
-    figures: dict[str, object] = {
-        "checkpoint": checkpoint.id,
-        "hash": checkpoint.hash,
-        "protocol": f"chamfer-squared, {POINTS} points, longest side 1, {count} samples, {count} held-out references",
-        "truncation": truncation,
-        "empty_samples": empty,
-        "samples": spread(rows),
-        "floor_training_set": spread(floors),
-    }
-    out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "metrics.json", json.dumps(figures, indent=2) + "\n")
-    write_sheets(generator, checkpoint, training, sample(0), out, truncation)
+    Raises:
+        CheckpointError: checkpoints of different categories or of one name, or weights that do not fit.
+        DatasetError: too few shapes.
+        EmptyShapeError: a checkpoint that makes hardly any surfaces.
+        OutputError: `out` cannot be written.
+    """
+    categories = sorted({checkpoint.config.category for checkpoint in found})
+    if len(categories) > 1:
+        raise CheckpointError(
+            f"Checkpoints of different categories ({', '.join(categories)}) have no references in common.",
+            "Compare checkpoints of one category.",
+        )
+    names = [checkpoint.id for checkpoint in found]
+    if len(set(names)) < len(names):
+        raise CheckpointError(f"Two of the checkpoints have one name ({', '.join(names)}).", "Rename a folder.")
+    folders = [out] if len(found) == 1 else [out / name for name in names]
+    try:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be made a folder ({error.strerror}).") from None
+    references = References(dataset, categories[0], count, views or Views(), load_features(inception, device))
+    all_judged: list[Judged] = []
+    for checkpoint, folder in zip(found, folders, strict=True):
+        begin = time.monotonic()
+        chosen = checkpoint.config.truncation if truncation is None else truncation
+        judged = judge(checkpoint, references, chosen, sets, device)
+        judged.figures["seconds"] = round(time.monotonic() - begin)
+        write_text(folder / "metrics.json", json.dumps(judged.figures, indent=2) + "\n")
+        write_report(judged, references, folder)
+        all_judged.append(judged)
+    figures = [judged.figures for judged in all_judged]
+    if len(found) > 1:
+        write_text(out / "comparison.json", json.dumps(figures, indent=2) + "\n")
+        write_comparison(all_judged, folders, out)
     return figures
 
 
-def held_out(dataset: Path, category: str, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Meshes of up to `count` shapes that were not trained on."""
-    meshes = []
-    for split in ("test", "validation"):
-        try:
-            data = Dataset(dataset, split, category)
-        except DatasetError:
-            continue
-        meshes += [grid_mesh(data.array(i, "sdf64").astype(np.float32)) for i in range(len(data))]
-    if len(meshes) < 2:
-        raise DatasetError(f"{dataset} has fewer than two held-out shapes of category {category!r}.")
-    return meshes[:count]
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
 
 
-def cloud(mesh: tuple[np.ndarray, np.ndarray], seed: int) -> np.ndarray:
-    """(POINTS, 3) points of a mesh, normalised."""
-    points, _, _, _ = sample_surface(*mesh, count=POINTS, seed=seed)
-    return normalise(points)
+def _at_least(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        value = int(text)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text} is below {least}")
+        return value
 
-
-def spread(rows: Sequence[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation of every figure."""
-    return {
-        key: {
-            "mean": round(float(np.mean([row[key] for row in rows])), 6),
-            "std": round(float(np.std([row[key] for row in rows])), 6),
-        }
-        for key in rows[0]
-    }
-
-
-def write_sheets(
-    generator: object, checkpoint: Checkpoint, training: Dataset, samples: list[Field], out: Path, truncation: float
-) -> None:
-    """Samples; interpolations; samples beside their nearest training shapes."""
-    config = checkpoint.config
-    field_sheet(samples[:32], out / "samples.png")
-    rows = []
-    for row in range(4):
-        a, b = (latent.draw(77 + 2 * row + i, config.latent_size, config.prior, truncation) for i in (0, 1))
-        rows += [a + (b - a) * share for share in np.linspace(0, 1, 8, dtype=np.float32)]
-    field_sheet(generator.fields(np.stack(rows), config.size_m), out / "interpolation.png")  # type: ignore[attr-defined]
-    # Nearest by the field itself: cheap, and what memorising would copy.
-    grids = training.stack("sdf64")
-    images = []
-    for field in samples[:16]:
-        values = np.clip(field.values(64), -0.05, 0.05)
-        gaps = [np.abs(np.clip(grid.astype(np.float32), -0.05, 0.05) - values).mean() for grid in grids]
-        nearest = int(np.argmin(gaps))
-        images += [draw_field(field), draw_field(_GridField(grids[nearest].astype(np.float32)))]
-    contact_sheet(images, out / "nearest.png", columns=8)
-
-
-@dataclasses.dataclass
-class _GridField:
-    grid: np.ndarray
-    size_m: float = 1.0
-
-    def values(self, resolution: int) -> np.ndarray:
-        return self.grid
-
-    def materials(self, points: np.ndarray) -> None:
-        return None
+    return read
 
 
 if __name__ == "__main__":

@@ -1,0 +1,205 @@
+"""Every figure of one checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gan3d_core import generators, latent
+from gan3d_core.checkpoints import Checkpoint
+from gan3d_core.errors import EmptyShapeError
+from gan3d_core.generators import Generator
+
+from ..metrics.frechet import frechet_distance
+from ..metrics.kernel_distance import kernel_distance
+from ..metrics.memorising import QUANTILE, memorising
+from ..metrics.path_length import STEPS, path_length, walk
+from ..metrics.point_sets import POINTS
+from ..metrics.precision_recall import NEIGHBOURS, precision_recall
+from ..metrics.surface_grids import RESOLUTION, surface_distances
+from ..progress import ProgressLine
+from . import painted
+from .painted import PaintedMesh, from_field
+from .references import DRAWS, FEWEST, References
+
+SEED_STEP = 1_000_000
+"""Sets of samples begin at multiples of this, far from the seeds that people try."""
+BATCH = 16
+
+
+@dataclasses.dataclass
+class Samples:
+    """One set of samples."""
+
+    codes: np.ndarray
+    """(N, latent)."""
+    meshes: list[PaintedMesh | None]
+    """None where a code's field has no surface."""
+
+    @property
+    def solid(self) -> list[PaintedMesh]:
+        return [mesh for mesh in self.meshes if mesh is not None]
+
+
+@dataclasses.dataclass
+class Judged:
+    """A checkpoint's figures, and what the report shows of it."""
+
+    checkpoint: Checkpoint
+    truncation: float
+    figures: dict[str, Any]
+    samples: Samples
+    """The first set."""
+    nearest: np.ndarray
+    """(N,) row of `References.compared` that is nearest to each solid sample of the first set."""
+    nearest_distance: np.ndarray
+    """(N,) their squared Chamfer distances between surfaces."""
+    generator: Generator
+
+
+def judge(checkpoint: Checkpoint, references: References, truncation: float, sets: int, device: str) -> Judged:
+    """Measure a checkpoint.
+
+    Args:
+        references: of its category.
+        truncation: of the samples' codes, 0 … 1.
+        sets: independent sets of as many samples as there are references.
+        device: of the generator.
+
+    Raises:
+        EmptyShapeError: hardly any sample has a surface.
+    """
+    generator: Generator = generators.load(checkpoint, device)  # type: ignore[assignment]
+    count, config = len(references), checkpoint.config
+    progress = ProgressLine(checkpoint.id, sets * count)
+    drawn = []
+    for number in range(sets):
+        seeds = range(SEED_STEP * (number + 1), SEED_STEP * (number + 1) + count)
+        codes = np.stack([latent.draw(seed, config.latent_size, config.prior, truncation) for seed in seeds])
+        meshes = []
+        for mesh in decode(generator, codes, config.size_m):
+            meshes.append(mesh)
+            progress.update(number * count + len(meshes))
+        drawn.append(Samples(codes, meshes))
+    progress.close()
+    fewest = min(len(one.solid) for one in drawn)
+    if fewest < FEWEST:
+        raise EmptyShapeError(
+            f"Only {fewest} of {count} samples of {checkpoint.id!r} at truncation {truncation} have a surface.",
+            f"{FEWEST} are the fewest that can be judged. Raise --count, or try another truncation.",
+        )
+
+    coloured = all(mesh.colours is not None for one in drawn for mesh in one.solid) and references.has_colours()
+    looks = ("plain", "coloured") if coloured else ("plain",)
+    own = looks[-1]
+    seen = {look: [references.see(one.meshes, look) for one in drawn] for look in looks}
+    to_training = []
+    copying = []
+    for one in drawn:
+        grids = references.grids(one.solid)
+        to_training.append(surface_distances(grids, references.training_grids))
+        copying.append(
+            memorising(
+                to_training[-1],
+                references.held_to_training,
+                references.among_training,
+                surface_distances(grids, grids),
+                references.among_held,
+            )
+        )
+
+    def features_of(codes: np.ndarray) -> np.ndarray:
+        return references.see(list(decode(generator, codes, config.size_m)), own)
+
+    walks = []
+    for number, one in enumerate(drawn):
+        half = count // 2
+        ends = seen[own][number][:half], seen[own][number][half : 2 * half]
+        first, second = one.codes[:half], one.codes[half : 2 * half]
+        walks.append(path_length(features_of, first, second, ends, config.prior, STEPS, number))
+
+    geometry = [references.geometry(np.stack([mesh.cloud(1) for mesh in one.solid])) for one in drawn]
+    figures: dict[str, Any] = {
+        "checkpoint": checkpoint.id,
+        "hash": checkpoint.hash,
+        "category": config.category,
+        "truncation": truncation,
+        "samples_in_a_set": count,
+        "sets": sets,
+        "empty_samples": sum(count - len(one.solid) for one in drawn),
+        "protocol": f"chamfer-squared, {POINTS} points, longest side 1, {count} samples, {count} held-out references; "
+        + painted.PROTOCOL,
+        "samples": spread([dataclasses.asdict(one) for one in geometry]),
+        "floor_training_set": spread([dataclasses.asdict(one) for one in references.floor_geometry]),
+        "renders": {
+            "protocol": f"features: {references.features.name}, {references.features.channels}; "
+            f"{references.views.protocol}; {painted.PROTOCOL}; {count} samples, {count} held-out references; Fréchet "
+            f"and kernel distance over all views, precision and recall over shapes, k = {NEIGHBOURS}",
+        }
+        | {look: _looks(seen[look], drawn, references, look) for look in looks},
+        "memorising": {
+            "protocol": f"squared chamfer distance between surfaces, longest side 1, grids of {RESOLUTION}³, "
+            f"{len(references.compared)} training shapes; near is below the {QUANTILE:.0%} quantile of training "
+            "shapes' distances to their nearest other one",
+            "samples": spread([dataclasses.asdict(one) for one in copying]),
+        },
+        "path_length": {
+            "protocol": f"walks between samples ({'arcs' if config.prior == 'normal' else 'lines'}), {STEPS} steps, "
+            f"{count // 2} walks, features and views as above, {own}",
+            "samples": spread([dataclasses.asdict(one) for one in walks]),
+        },
+    }
+    return Judged(checkpoint, truncation, figures, drawn[0], to_training[0].argmin(1), to_training[0].min(1), generator)
+
+
+def decode(generator: Generator, codes: np.ndarray, size_m: float) -> Iterator[PaintedMesh | None]:
+    """The meshes of codes, one by one."""
+    for start in range(0, len(codes), BATCH):
+        yield from map(from_field, generator.fields(codes[start : start + BATCH], size_m))
+
+
+def interpolations(judged: Judged, rows: int, steps: int) -> list[list[PaintedMesh | None]]:
+    """`rows` walks between neighbouring samples of the first set, ends included."""
+    config, codes = judged.checkpoint.config, judged.samples.codes
+    share = np.linspace(0, 1, steps)
+    out = []
+    for row in range(min(rows, len(codes) // 2)):
+        first, second = (np.repeat(codes[2 * row + i : 2 * row + i + 1], steps, axis=0) for i in (0, 1))
+        out.append(list(decode(judged.generator, walk(first, second, share, config.prior), config.size_m)))
+    return out
+
+
+def spread(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Mean and standard deviation of every figure."""
+    return {
+        key: {
+            "mean": round(float(np.mean([row[key] for row in rows])), 6),
+            "std": round(float(np.std([row[key] for row in rows])), 6),
+        }
+        for key in rows[0]
+    }
+
+
+def _looks(seen: list[np.ndarray], drawn: list[Samples], references: References, look: str) -> dict[str, Any]:
+    """Figures of one look, of the samples and of the floor."""
+    real = references.held_features(look)
+    solid = [features[[mesh is not None for mesh in one.meshes]] for features, one in zip(seen, drawn, strict=True)]
+    floors = [references.draw_features(look, number) for number in range(DRAWS)]
+    return {
+        "samples": spread([_render_figures(real, made) for made in solid]),
+        "floor_training_set": spread([_render_figures(real, made) for made in floors]),
+    }
+
+
+def _render_figures(real: np.ndarray, made: np.ndarray) -> dict[str, float]:
+    """Of features (N, V, D) and (M, V, D)."""
+    channels = real.shape[-1]
+    found = precision_recall(real.reshape(len(real), -1), made.reshape(len(made), -1))
+    return {
+        "frechet": frechet_distance(real.reshape(-1, channels), made.reshape(-1, channels)),
+        "kernel": kernel_distance(real, made),
+        **dataclasses.asdict(found),
+    }

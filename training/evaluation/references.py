@@ -1,0 +1,143 @@
+"""What checkpoints are judged against: held-out shapes, and the training set for floors and for memorising.
+
+Everything here is the same for every checkpoint of a category, and is worked out once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+
+from gan3d_core.errors import DatasetError
+
+from ..data.store import Dataset
+from ..metrics.features import ImageFeatures
+from ..metrics.point_sets import SetScores, distance_matrix, scores
+from ..metrics.surface_grids import SurfaceGrids, surface_distances, surface_grids
+from ..progress import ProgressLine
+from .painted import PaintedMesh, from_record
+from .renders import Views, render
+
+DRAWS = 3
+"""Random draws of the training set that take the samples' place for the floors."""
+FEWEST = 5
+"""References below which no figure says anything; the manifolds of precision and recall need four."""
+MOST_TRAINING = 2000
+"""Training shapes that samples are compared with, at 130 kB each; of a larger set these many are drawn."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """Training shapes in place of samples."""
+
+    clouds: np.ndarray
+    """(N, POINTS, 3)."""
+    meshes: list[PaintedMesh]
+
+
+class References:
+    """Held-out and training shapes of one category.
+
+    Args:
+        folder: a prepared dataset.
+        category: to judge by.
+        count: held-out shapes at most, test split first; each draw of training shapes is as large.
+        views: for features.
+        features: the network.
+
+    Raises:
+        DatasetError: no training shapes, or fewer than `FEWEST` held-out ones.
+    """
+
+    def __init__(self, folder: Path, category: str, count: int, views: Views, features: ImageFeatures) -> None:
+        self.category, self.views, self.features = category, views, features
+        self.training = Dataset(folder, "train", category)
+        self.meshes = held_out(folder, category, count)
+        size = len(self.meshes)
+        self.clouds = np.stack([mesh.cloud(0) for mesh in self.meshes])
+        self.among = distance_matrix(self.clouds)
+        chooser = np.random.default_rng(0)
+        rows = np.arange(len(self.training))
+        if len(rows) > MOST_TRAINING:
+            rows = np.sort(chooser.choice(rows, MOST_TRAINING, replace=False))
+        self.compared = rows
+        """(T,) indices into `training` of the shapes that samples are compared with."""
+        progress = ProgressLine("References", len(rows))
+        dense = []
+        for number, index in enumerate(rows):
+            dense.append(from_record(self.training, int(index)).dense())
+            progress.update(number + 1)
+        progress.close()
+        self.training_grids = surface_grids(dense)
+        self.held_grids = surface_grids([mesh.dense() for mesh in self.meshes])
+        self.among_training = surface_distances(self.training_grids, self.training_grids)
+        self.among_held = surface_distances(self.held_grids, self.held_grids)
+        self.held_to_training = surface_distances(self.held_grids, self.training_grids)
+        self.draws = []
+        for number in range(DRAWS):
+            chosen = np.random.default_rng(number).choice(len(rows), size, replace=len(rows) < size)
+            meshes = [from_record(self.training, int(rows[i])) for i in chosen]
+            self.draws.append(Draw(np.stack([mesh.cloud(1) for mesh in meshes]), meshes))
+        self._features: dict[tuple[str, int], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return len(self.meshes)
+
+    def geometry(self, clouds: np.ndarray) -> SetScores:
+        """MMD, coverage and 1-NNA of clouds (N, POINTS, 3)."""
+        return scores(distance_matrix(clouds), self.among, distance_matrix(clouds, self.clouds))
+
+    @functools.cached_property
+    def floor_geometry(self) -> list[SetScores]:
+        """The same of every draw of training shapes."""
+        return [self.geometry(draw.clouds) for draw in self.draws]
+
+    def grids(self, meshes: list[PaintedMesh]) -> SurfaceGrids:
+        return surface_grids([mesh.dense() for mesh in meshes])
+
+    def has_colours(self) -> bool:
+        """Whether every reference's colours can be trusted, so that the coloured look means something."""
+        return all(mesh.colours is not None for mesh in self.meshes)
+
+    def see(self, meshes: list[PaintedMesh | None], look: str) -> np.ndarray:
+        """(N, V, D) features of meshes' renders."""
+        cameras = self.views.cameras
+        images = np.concatenate([render(mesh, cameras, self.views.size, look) for mesh in meshes])
+        return self.features(images).reshape(len(meshes), self.views.count, -1)
+
+    def held_features(self, look: str) -> np.ndarray:
+        """(N, V, D) of the held-out shapes."""
+        return self._once(look, -1, self.meshes)
+
+    def draw_features(self, look: str, number: int) -> np.ndarray:
+        """(N, V, D) of one draw of training shapes."""
+        return self._once(look, number, self.draws[number].meshes)
+
+    def _once(self, look: str, number: int, meshes: list[PaintedMesh]) -> np.ndarray:
+        if (look, number) not in self._features:
+            self._features[look, number] = self.see(list(meshes), look)
+        return self._features[look, number]
+
+
+def held_out(folder: Path, category: str, count: int) -> list[PaintedMesh]:
+    """Up to `count` shapes that were not trained on: of the test split, then of the validation split.
+
+    Raises:
+        DatasetError: fewer than `FEWEST`.
+    """
+    meshes: list[PaintedMesh] = []
+    for split in ("test", "validation"):
+        try:
+            data = Dataset(folder, split, category)
+        except DatasetError:
+            continue
+        meshes += [from_record(data, index) for index in range(min(len(data), count - len(meshes)))]
+    if len(meshes) < FEWEST:
+        raise DatasetError(
+            f"{folder} gives {len(meshes)} held-out shapes of category {category!r}; {FEWEST} are the fewest.",
+            "Prepare more shapes (a tenth of them becomes the test split), or raise --count.",
+        )
+    return meshes
