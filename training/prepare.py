@@ -17,8 +17,8 @@ from gan3d_core.files import write_text
 
 from .data import jobs, store
 from .data.augmentation import AugmentationRecipe, variations
-from .data.layouts import discover
-from .data.normalise import rotation
+from .data.checks import TURNED
+from .data.gather import gathered
 from .data.record import RecordSettings
 from .data.source import SourceFile
 from .progress import ProgressLine
@@ -50,6 +50,8 @@ def _prepare_by(arguments: list[str]) -> None:
         category=options.category,
         up=options.up,
         front=options.front,
+        metres_per_unit=options.metres_per_unit,
+        turned=options.turned,
         limit=options.limit,
         processes=options.processes,
         strict=options.strict,
@@ -65,11 +67,18 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         epilog="Other command: `inspect DATASET` writes a page about a dataset. (A source of that name is ./inspect.)",
     )
-    parser.add_argument("source", help="folder of meshes, with or without a manifest.jsonl / metadata.jsonl")
+    parser.add_argument("source", help="folder of meshes or voxels, ShapeNet, ModelNet, or a .blend file")
     parser.add_argument("dataset", help="folder to make, or to go on with")
-    parser.add_argument("--category", help="only this category")
+    parser.add_argument("--category", help="only this category, or these, with commas between them")
     parser.add_argument("--up", help="axis of the files that points up, such as +Y (default: by format)")
     parser.add_argument("--front", help="axis of the files that the shapes look along (default: by format)")
+    parser.add_argument("--metres-per-unit", type=float, help="size of the files' unit (default: by format)")
+    parser.add_argument(
+        "--turned",
+        choices=TURNED,
+        default="keep",
+        help="what to do with shapes that stand another way than the others of their category (default: keep)",
+    )
     parser.add_argument("--limit", type=int, help="only the first so many files")
     parser.add_argument("--processes", type=int, default=os.cpu_count(), help="default: one per core")
     default = RecordSettings()
@@ -108,6 +117,8 @@ def prepare(
     category: str | None = None,
     up: str | None = None,
     front: str | None = None,
+    metres_per_unit: float | None = None,
+    turned: str = "keep",
     limit: int | None = None,
     processes: int | None = None,
     strict: bool = False,
@@ -115,9 +126,12 @@ def prepare(
     augment: int = 0,
     limits: AugmentationRecipe | None = None,
 ) -> list[store.Entry]:
-    """Prepare every usable mesh of a folder; what cannot be used is listed with its reason in `skipped.jsonl`.
+    """Prepare every usable shape of a folder or .blend file; what cannot be used is listed with its reason in
+    `skipped.jsonl`, and what was noticed about the sources in `findings.jsonl`.
 
     Args:
+        category, up, front, metres_per_unit: see `layouts.discover`.
+        turned: what to do with shapes that stand another way than the others: see `checks.check`.
         augment: how many variations to make of each training shape, within `limits`.
 
     Returns:
@@ -127,27 +141,30 @@ def prepare(
         DatasetError: nothing to read, axes that are none, a folder that is something else; with `strict`, the first
             file that cannot be used.
     """
-    files = discover(source, category, up, front).files[:limit]
-    rotation(files[0].up, files[0].front)  # bad axes are found before the long work
-    counts = collections.Counter(file.category for file in files)
-    sys.stderr.write(f"{len(files)} files: {', '.join(f'{n} {name}' for name, n in counts.most_common())}\n")
     settings = settings or RecordSettings()
     if augment < 0:
         raise DatasetError(f"There cannot be {augment} variations of a shape.", "Choose 0 or more.")
-    store.create(dataset, settings.to_json())
-    try:
-        skipped = _run("Preparing", files, dataset, settings, processes or 1, strict)
-        if augment:
-            # Only shapes that could be used have variations, and of two files with the same bytes only the one kept.
-            there = {(entry.source, entry.name) for entry in store.write_manifest(dataset)}
-            usable = [file for file in files if (file.source, file.name) in there]
-            varied = variations(usable, augment, limits or AugmentationRecipe())
-            skipped += _run("Varying", varied, dataset, settings, processes or 1, strict) if varied else []
-    finally:  # an interrupted run, too, leaves a manifest of what it finished
-        entries = store.write_manifest(dataset)
+    processes = processes or 1
+    options = (category, up, front, metres_per_unit, limit, processes, turned, strict)
+    # Shapes of .blend files are there only as long as this lasts.
+    with gathered(source, *options) as checked:
+        files, skipped = checked.files, checked.skipped
+        store.create(dataset, settings.to_json())
+        write_text(dataset / "findings.jsonl", "".join(json.dumps(row) + "\n" for row in checked.findings))
+        try:
+            late = _run("Preparing", files, dataset, settings, processes, strict)
+            if augment:
+                # Only shapes that could be used have variations, and of two files with the same bytes only the one
+                # kept.
+                there = {(entry.source, entry.name) for entry in store.write_manifest(dataset)}
+                usable = [file for file in files if (file.source, file.name) in there]
+                varied = variations(usable, augment, limits or AugmentationRecipe())
+                late += _run("Varying", varied, dataset, settings, processes, strict) if varied else []
+        finally:  # an interrupted run, too, leaves a manifest of what it finished
+            entries = store.write_manifest(dataset)
 
-    write_text(dataset / "skipped.jsonl", "".join(json.dumps(row) + "\n" for row in skipped))
-    for row in skipped:
+    write_text(dataset / "skipped.jsonl", "".join(json.dumps(row) + "\n" for row in [*skipped, *late]))
+    for row in late:
         sys.stderr.write(f"skipped {row['file']}: {row['reason']}\n")
     if not entries:
         raise DatasetError(f"None of the {len(files)} files could be used.", f"See {dataset / 'skipped.jsonl'}.")

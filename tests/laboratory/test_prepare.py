@@ -175,7 +175,7 @@ def test_too_many_faces(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [("{", "Line 1"), ('{"a": 1}', "Line 1"), ('{"path": "../x.obj"}', "outside"), ("", "no mesh files")],
+    [("{", "Line 1"), ('{"a": 1}', "Line 1"), ('{"path": "../x.obj"}', "outside"), ("", "no shapes")],
 )
 def test_bad_manifests(tmp_path, line, message):
     (tmp_path / "manifest.jsonl").write_text(line + "\n")
@@ -186,7 +186,7 @@ def test_bad_manifests(tmp_path, line, message):
 def test_wrong_folders_and_axes(tmp_path):
     with pytest.raises(DatasetError, match="no folder"):
         prepare(tmp_path / "nowhere", tmp_path / "d")
-    with pytest.raises(DatasetError, match="no mesh files of category 'lamp'"):
+    with pytest.raises(DatasetError, match="no shapes of category 'lamp'"):
         prepare(SHAPES / "files", tmp_path / "d", category="lamp")
     with pytest.raises(DatasetError, match="parallel"):
         prepare(SHAPES / "files", tmp_path / "d", up="+Y", front="-Y")
