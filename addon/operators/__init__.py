@@ -2,9 +2,9 @@
 
 import bpy
 
-from . import generate, objects, worker
+from . import generate, objects, sources, worker
 
-_CLASSES = (*generate.CLASSES, *objects.CLASSES, *worker.CLASSES)
+_CLASSES = (*generate.CLASSES, *objects.CLASSES, *sources.CLASSES, *worker.CLASSES)
 
 
 def register() -> None:

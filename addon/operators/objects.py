@@ -59,6 +59,17 @@ class GAN3D_OT_vary(OfSelection, bpy.types.Operator):
         return run(self, context, recipes=varied, title=catalogue.title_of(recipes[0]))
 
 
+class GAN3D_OT_retexture(OfSelection, bpy.types.Operator):
+    """Give the selected objects the surface of another seed. Their shapes, places and modifiers stay"""
+
+    bl_idname = "gan3d.retexture"
+    bl_label = "New Texture"
+
+    def send(self, context, things, recipes):
+        other = [recipe.replace(texture_seed=random.randrange(properties.RANDOM_SEEDS)) for recipe in recipes]
+        return run(self, context, recipes=other, title="", targets=things)
+
+
 class GAN3D_OT_take_settings(bpy.types.Operator):
     """Set the panel to the active object's recipe"""
 
@@ -79,4 +90,4 @@ class GAN3D_OT_take_settings(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (GAN3D_OT_regenerate, GAN3D_OT_vary, GAN3D_OT_take_settings)
+CLASSES = (GAN3D_OT_regenerate, GAN3D_OT_vary, GAN3D_OT_retexture, GAN3D_OT_take_settings)

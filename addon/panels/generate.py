@@ -54,6 +54,13 @@ class GAN3D_PT_generate(Sidebar, bpy.types.Panel):
         number.active = not settings.random_seed
         number.prop(settings, "seed")
         row.prop(settings, "random_seed", text="", icon="MOD_NOISE", toggle=True)
+        chosen = catalogue.chosen(settings.category, settings.checkpoint)
+        if chosen is not None and chosen.config.texture_latent:
+            row = column.row(align=True)
+            number = row.row(align=True)
+            number.active = settings.own_texture
+            number.prop(settings, "texture_seed")
+            row.prop(settings, "own_texture", text="", icon="TEXTURE", toggle=True)
         column.prop(settings, "count")
         column.prop(settings, "truncation", slider=True)
 

@@ -55,7 +55,8 @@ class GAN3D_PT_object(Sidebar, bpy.types.Panel):
         column.label(text=thing.name, icon="OBJECT_DATA")
         checkpoint = catalogue.by_id(recipe.checkpoint)
         column.label(text=checkpoint.config.label if checkpoint else recipe.checkpoint, icon="FILE")
-        column.label(text=f"Seed {recipe.seed} · truncation {recipe.truncation:.2f}", icon="MOD_NOISE")
+        texture = f" · texture {recipe.texture_seed}" if recipe.texture_seed >= 0 else ""
+        column.label(text=f"Seed {recipe.seed}{texture} · truncation {recipe.truncation:.2f}", icon="MOD_NOISE")
         faces = len(thing.data.polygons)
         column.label(text=f"{faces:,} faces · resolution {recipe.resolution}", icon="MESH_DATA")
         column = layout.column(align=True)
@@ -63,6 +64,8 @@ class GAN3D_PT_object(Sidebar, bpy.types.Panel):
         row = column.row(align=True)
         row.operator("gan3d.regenerate", icon="FILE_REFRESH")
         row.operator("gan3d.vary", icon="DUPLICATE")
+        if checkpoint is not None and checkpoint.config.texture_latent:
+            column.operator("gan3d.retexture", icon="TEXTURE")
         column.operator("gan3d.take_settings", icon="EYEDROPPER")
 
 

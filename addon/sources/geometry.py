@@ -38,10 +38,11 @@ def surface_of(asset: Asset, depsgraph: bpy.types.Depsgraph) -> Surface | None:
     gathered = _Gathered()
     for instance in depsgraph.object_instances:
         owner = instance.parent if instance.is_instance else instance.object
-        if owner is None or owner.original not in wanted or instance.object.type not in SOLID:
+        shown = instance.object
+        if owner is None or shown is None or owner.original not in wanted or shown.type not in SOLID:
             continue
         if instance.is_instance or instance.show_self:
-            gathered.add(instance.object, np.array(instance.matrix_world))
+            gathered.add(shown, np.array(instance.matrix_world))
     return gathered.surface()
 
 

@@ -107,7 +107,8 @@ def _shader(tree: bpy.types.NodeTree) -> bpy.types.Node:
     link = outputs[0].inputs["Surface"].links[0] if outputs and outputs[0].inputs["Surface"].links else None
     if link is None:
         raise UnreadableError("nothing is linked to its surface")
-    waiting, seen = [link.from_node], 0
+    waiting: list[Any] = [link.from_node]
+    seen = 0
     while waiting and seen < MOST_STEPS:
         node = waiting.pop(0)
         seen += 1
@@ -122,6 +123,11 @@ def _shader(tree: bpy.types.NodeTree) -> bpy.types.Node:
     raise UnreadableError("it has no shader that can be read")
 
 
+def _origin(socket: bpy.types.NodeSocket) -> tuple[Any, Any]:
+    """The node and the socket that a linked socket gets its value from."""
+    return socket.links[0].from_node, socket.links[0].from_socket
+
+
 def _trace(socket: bpy.types.NodeSocket) -> Channel:
     """Follow the links from a socket to where its values come from."""
     factor = np.ones(3)
@@ -129,7 +135,7 @@ def _trace(socket: bpy.types.NodeSocket) -> Channel:
     for _ in range(MOST_STEPS):
         if not socket.links:
             return Channel(tuple(float(x) for x in factor * _value(socket.default_value)), component=component)
-        node, source = socket.links[0].from_node, socket.links[0].from_socket
+        node, source = _origin(socket)
         if node.type == "REROUTE":
             socket = node.inputs[0]
         elif node.type in ("RGB", "VALUE"):
@@ -183,7 +189,7 @@ def _placed(channel: Channel, node: bpy.types.Node) -> Channel:
     for _ in range(MOST_STEPS):
         if not socket.links:
             return channel
-        source, output = socket.links[0].from_node, socket.links[0].from_socket
+        source, output = _origin(socket)
         if source.type == "REROUTE":
             socket = source.inputs[0]
         elif source.type == "UVMAP":
@@ -217,7 +223,7 @@ def _check_image(image: bpy.types.Image) -> None:
     if image.source in ("MOVIE", "SEQUENCE"):
         raise UnreadableError(f"{image.name} is a film")
     # Asking for its size makes Blender load it; a file that is not there has none.
-    if min(image.size[:]) == 0 or not len(image.pixels):
+    if min(image.size[:]) == 0 or image.channels == 0:
         raise UnreadableError(f"{image.name} is missing")
 
 

@@ -157,7 +157,8 @@ def _colours(files: list[SourceFile], findings: list[Finding], out: TextIO) -> l
     if missing:
         images = sum(len(names) for names in missing.values())
         out.write(
-            f"{images} textures are missing; colours are not learned from their shapes ({_listed([*missing])}).\n"
+            f"{images} textures are missing or cannot be read; no colours are learned from their shapes "
+            f"({_listed([*missing])}).\n"
         )
     if without:
         out.write(f"{len(without)} files say nothing about colour; only their shape is learned from.\n")
@@ -192,7 +193,7 @@ def _orientations(
         for each in result.turned:
             file = files[members[each.index]]
             up, front = turned_axes(file.up, file.front, each.rotation)
-            row = {"file": file.name, "finding": "turned", "up": up, "front": front}
+            row: dict[str, Any] = {"file": file.name, "finding": "turned", "up": up, "front": front}
             row |= {"agreement": round(each.before, 3), "if_turned": round(each.after, 3)}
             changed[file.name] = (dataclasses.replace(file, up=up, front=front), row)
     if judged:

@@ -121,13 +121,14 @@ def _is_default(material: object) -> bool:
 def _corner_color(part: trimesh.Trimesh, faces: np.ndarray, gltf: bool) -> np.ndarray | None:
     """(F, 3, 3) sRGB colours of vertices or faces; None where the file gives none. glTF's are linear."""
     visual = part.visual
+    kind: str | None = "vertex"
+    color = None
     if isinstance(visual, trimesh.visual.TextureVisuals):
         color = visual.vertex_attributes.get("color")
         color = None if color is None or len(color) != len(part.vertices) else np.asarray(color)
-        kind = "vertex"
-    else:
+    elif visual is not None:
         kind = visual.kind
-        color = {"vertex": visual.vertex_colors, "face": visual.face_colors}.get(kind)
+        color = {"vertex": visual.vertex_colors, "face": visual.face_colors}.get(kind or "")
     if color is None or kind is None:
         return None
     unit = np.asarray(color, np.float32)[:, :3] / (255 if np.asarray(color).dtype.kind in "ui" else 1)
