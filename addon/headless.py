@@ -75,7 +75,7 @@ def generate(options: argparse.Namespace) -> int:
     shapes = [thing for collection in target.collection.children for thing in collection.objects]
     for thing in shapes:
         recipe = scene.recipe_of(thing)
-        stem = f"{Path(recipe.checkpoint).name}-{recipe.seed}"
+        stem = recipe.file_stem
         export(target, thing, options.out / f"{stem}.glb")
         files.write_text(options.out / f"{stem}.json", json.dumps(recipe.to_dict(), indent=2) + "\n")
         sys.stdout.write(f"{options.out / stem}.glb\n")

@@ -75,6 +75,12 @@ class GAN3D_PG_settings(bpy.types.PropertyGroup):
     random_seed: BoolProperty(
         name="Random Seed", description="Draw a new seed at every click on Generate", default=True
     )
+    own_texture: BoolProperty(
+        name="Separate Texture",
+        description="Take the surface of another seed, and leave the shape as it is",
+        default=False,
+    )
+    texture_seed: IntProperty(name="Texture Seed", **{**_limits("texture_seed", int), "min": 0, "default": 0})
     count: IntProperty(
         name="Count",
         description="How many shapes to generate; their seeds follow one another",
@@ -102,6 +108,8 @@ class GAN3D_PG_settings(bpy.types.PropertyGroup):
         Raises:
             CheckpointError: the chosen checkpoint is not there, or cannot be used.
         """
+        found = catalogue.chosen(self.category, self.checkpoint)
+        separate = self.own_texture and found is not None and found.config.texture_latent > 0
         named = "" if self.checkpoint in ("", catalogue.DEFAULT) else self.checkpoint
         return recipes_for(
             # An entry that is gone reads as an empty string.
@@ -109,6 +117,7 @@ class GAN3D_PG_settings(bpy.types.PropertyGroup):
             checkpoint=named,
             count=self.count,
             seed=self.seed,
+            texture_seed=self.texture_seed if separate else -1,
             checkpoint_dirs=preferences.checkpoint_dirs(),
             # Blender's floats are single precision; the recipe should say 0.8 where the panel says 0.8.
             truncation=round(self.truncation, 6),
@@ -127,6 +136,9 @@ class GAN3D_PG_settings(bpy.types.PropertyGroup):
             self.category = checkpoint.config.category
             self.checkpoint = checkpoint.id
         self.random_seed = False
+        self.own_texture = recipe.texture_seed >= 0
+        if self.own_texture:
+            self.texture_seed = recipe.texture_seed
         for name in ("seed", "truncation", "resolution", "components", "min_component"):
             setattr(self, name, getattr(recipe, name))
         for name in ("smoothing", "target_faces", "texture_size"):

@@ -10,7 +10,16 @@ from .errors import RecipeError
 from .recipe import COMPONENT_RULES, Recipe
 from .request import MAX_COUNT, recipes_for
 
-SETTINGS = ("truncation", "resolution", "target_faces", "texture_size", "smoothing", "components", "min_component")
+SETTINGS = (
+    "texture_seed",
+    "truncation",
+    "resolution",
+    "target_faces",
+    "texture_size",
+    "smoothing",
+    "components",
+    "min_component",
+)
 
 
 def add_generate(command: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -54,6 +54,12 @@ class CheckpointConfig:
     rank: int = 100
     """Order in menus; the smallest of a category is its default."""
 
+    @property
+    def texture_latent(self) -> int:
+        """How many of the last entries of a code decide the surface alone; 0 where none do."""
+        size = self.options.get("texture_latent", 0)
+        return size if isinstance(size, int) else 0
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:

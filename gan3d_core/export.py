@@ -22,11 +22,6 @@ from .shape import Shape
 FORMATS: dict[str, Callable[[Shape, Path], None]] = {"glb": Shape.write_glb, "npz": Shape.write_npz}
 
 
-def file_stem(recipe: Recipe) -> str:
-    """Name of a shape's files without their suffix."""
-    return f"{Path(recipe.checkpoint).name}-{recipe.seed}"
-
-
 def export(
     recipes: Sequence[Recipe],
     folder: Path,
@@ -69,7 +64,7 @@ def export(
             try:
                 result = pipeline.generate(recipe, report)
             except EmptyShapeError as error:
-                display.line(f"{file_stem(recipe)}: {error}")
+                display.line(f"{recipe.file_stem}: {error}")
                 continue
             estimator.finished(index, result.timings)
             report("bake", 1.0)  # the last chance to cancel before this shape counts
@@ -87,7 +82,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _write(result: Result, folder: Path, formats: Sequence[str]) -> list[str]:
-    stem = file_stem(result.recipe)
+    stem = result.recipe.file_stem
     try:
         for name in formats:
             FORMATS[name](result.shape, folder / f"{stem}.{name}")

@@ -6,11 +6,36 @@ promise between CPU and CUDA.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .errors import RecipeError
 
+if TYPE_CHECKING:
+    from .checkpoints import CheckpointConfig
+    from .recipe import Recipe
+
 PRIORS = ("uniform", "normal")
+
+
+def of_recipe(recipe: Recipe, config: CheckpointConfig) -> np.ndarray:
+    """The code (latent_size,) float32 that a recipe asks of a checkpoint.
+
+    Raises:
+        RecipeError: it asks for a texture of its own where the checkpoint's code has no part for it.
+    """
+    code = draw(recipe.seed, config.latent_size, config.prior, recipe.truncation)
+    if recipe.texture_seed >= 0:
+        size = config.texture_latent
+        if not size:
+            raise RecipeError(
+                f"The checkpoint {recipe.checkpoint!r} draws shape and texture together.",
+                "Leave texture_seed at -1, or choose a checkpoint with separate textures.",
+            )
+        other = draw(recipe.texture_seed, config.latent_size, config.prior, recipe.truncation)
+        code[-size:] = other[-size:]
+    return code
 
 
 def draw(seed: int, size: int, prior: str, truncation: float = 1.0) -> np.ndarray:

@@ -93,7 +93,7 @@ class Pipeline:
             clock("load", 1.0)
             clock("generate", 0.0)
             config = checkpoint.config
-            code = latent.draw(recipe.seed, config.latent_size, config.prior, recipe.truncation)
+            code = latent.of_recipe(recipe, config)
             field = generator.fields(code[None], config.size_m)[0]
             clock("generate", 1.0)
             from .surfacing import surface

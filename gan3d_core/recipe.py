@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 from .errors import RecipeError
@@ -18,6 +19,7 @@ COMPONENT_RULES = ("largest", "floaters", "all")
 # name → (smallest, largest), inclusive. The panel's sliders and the command line read their limits here.
 LIMITS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
+    "texture_seed": (-1, 2**31 - 1),
     "truncation": (0.0, 1.0),
     "resolution": (16, 256),
     "smoothing": (0, 50),
@@ -35,6 +37,9 @@ class Recipe:
     """Identity of the checkpoint: the name of its folder, as `checkpoints.find` resolves it."""
     seed: int = 0
     """Seed of the latent code, 0 … 2³¹−1. One seed, one code, on every machine (`latent.draw`)."""
+    texture_seed: int = -1
+    """The surface of another seed on this seed's shape, 0 … 2³¹−1; −1 = this seed's own surface. For checkpoints whose
+    code has a part for the texture."""
     truncation: float = 0.8
     """How far codes may stray from the mean of the prior: 0 = the mean shape, 1 = the whole prior."""
     resolution: int = 64
@@ -72,6 +77,12 @@ class Recipe:
 
     def replace(self, **changes: Any) -> Recipe:
         return dataclasses.replace(self, **changes)
+
+    @property
+    def file_stem(self) -> str:
+        """Name of a shape's files without their suffix."""
+        texture = f"-texture-{self.texture_seed}" if self.texture_seed >= 0 else ""
+        return f"{Path(self.checkpoint).name}-{self.seed}{texture}"
 
     def to_dict(self) -> dict[str, Any]:
         return {"version": VERSION, **dataclasses.asdict(self)}

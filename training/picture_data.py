@@ -65,10 +65,8 @@ class PictureData:
                 "Prepare some, or leave the category out.",
             )
         self.labels = np.array([categories.index(dataset.entries[i].category) for i in self.shapes])
-        grids = (
-            [dataset.view(i, f"sdf{volume}") for i in self.shapes] if volume else np.zeros((len(self.shapes), 0, 0, 0))
-        )
-        self.volumes = np.stack(grids).astype(np.float16)
+        grids = [dataset.view(i, f"sdf{volume}") for i in self.shapes] if volume else []
+        self.volumes = np.stack(grids) if volume else np.zeros((len(self.shapes), 0, 0, 0), np.float16)
 
     def draw(self, count: int, generator: np.random.Generator) -> PictureBatch:
         """Random views of random shapes."""

@@ -75,8 +75,8 @@ class RenderedRecipe:
     """Learning rate of the critics."""
     beta1: float = 0.0
     beta2: float = 0.99
-    r1_weight: float = 40.0
-    """γ for pictures with 64 pixels a side; it grows with their area (Karras et al. 2020, appendix B)."""
+    r1_weight: float = 1.0
+    """γ; it should grow with the pictures' area and shrink with the batch (Karras et al. 2020, appendix B)."""
     r1_every: int = 16
     """Steps between R1 steps; the weight is multiplied by it (lazy regularisation, ibid.)."""
     sign_weight: float = 0.01
@@ -261,7 +261,7 @@ class RenderedTrainer:
         # d_reg
         if self.recipe.r1_weight and self.step % self.recipe.r1_every == 0:
             colours = torch.cat([seen.materials, seen.silhouette], 1) * 2 - 1
-            weight = self.recipe.r1_weight * self.recipe.r1_every * (self.recipe.image_size / 64) ** 2
+            weight = self.recipe.r1_weight * self.recipe.r1_every
             penalty = r1_penalty(lambda at: self.colour_critic(at, condition), colours)
             penalty = penalty + r1_penalty(lambda at: self.outline_critic(at, condition), seen.silhouette * 2 - 1)
             if self.recipe.volume_weight:

@@ -304,6 +304,31 @@ def test_vary_makes_a_sibling(gate):
     assert one == other.replace(seed=one.seed)
 
 
+def test_new_texture_keeps_seed_shape_and_place(gate):
+    """The request differs from the object's recipe in the texture's seed alone, and the object stays where it is."""
+    from addon import scene, session
+
+    gate(9)
+    start(1, seed=3)
+    pump_until(lambda: not session.get().busy)
+    thing = ours()[0]
+    thing.location = (1, 2, 3)
+    before = scene.recipe_of(thing)
+    assert click("retexture") == {"FINISHED"}
+    pump_until(lambda: not session.get().busy)
+    (thing,) = ours()
+    after = scene.recipe_of(thing)
+    assert after.texture_seed >= 0
+    assert after.replace(texture_seed=-1) == before
+    assert thing.location[:] == (1, 2, 3)
+    # The panel takes it over, and asks for it again only where the checkpoint has textures of their own.
+    settings = bpy.context.scene.gan3d
+    settings.take(after)
+    assert (settings.own_texture, settings.texture_seed) == (True, after.texture_seed)
+    settings.take(before)
+    assert not settings.own_texture
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"version": 1}', '{"version": 9, "checkpoint": "x"}'])
 def test_a_damaged_recipe_is_refused_in_words(gate, text):
     from addon import scene

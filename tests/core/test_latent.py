@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gan3d_core.checkpoints import CheckpointConfig
 from gan3d_core.errors import RecipeError
-from gan3d_core.latent import draw
+from gan3d_core.latent import draw, of_recipe
+from gan3d_core.recipe import Recipe
 
 SEEDS = st.integers(0, 2**31 - 1)
 MEAN = {"uniform": 0.5, "normal": 0.0}
@@ -43,6 +45,26 @@ def test_priors_have_their_moments():
     assert abs(uniform.var() - 1 / 12) < 0.001
     assert abs(normal.mean()) < 0.01
     assert abs(normal.std() - 1) < 0.01
+
+
+def config(**options) -> CheckpointConfig:
+    return CheckpointConfig("Test", "chair", "textured", options, 12, "normal", 1.0, "")
+
+
+@given(SEEDS, SEEDS, st.floats(0, 1))
+def test_a_texture_seed_changes_the_texture_part_alone(seed, texture, truncation):
+    recipe = Recipe("test", seed=seed, texture_seed=texture, truncation=truncation)
+    code = of_recipe(recipe, config(texture_latent=4))
+    assert np.array_equal(code[:8], draw(seed, 12, "normal", recipe.truncation)[:8])
+    assert np.array_equal(code[8:], draw(texture, 12, "normal", recipe.truncation)[8:])
+    own = of_recipe(recipe.replace(texture_seed=-1), config(texture_latent=4))
+    assert np.array_equal(own, draw(seed, 12, "normal", recipe.truncation))
+    assert np.array_equal(own, of_recipe(recipe.replace(texture_seed=-1), config()))
+
+
+def test_a_checkpoint_without_textures_refuses_their_seeds():
+    with pytest.raises(RecipeError, match="draws shape and texture together"):
+        of_recipe(Recipe("test", texture_seed=3), config())
 
 
 def test_unknown_prior():

@@ -19,6 +19,7 @@ recipes = st.builds(
     Recipe,
     checkpoint=st.text(min_size=1),
     seed=within("seed", int),
+    texture_seed=within("texture_seed", int),
     truncation=within("truncation", float),
     resolution=within("resolution", int),
     components=st.sampled_from(COMPONENT_RULES),
