@@ -1,0 +1,250 @@
+"""The whole of `training.evaluate` on boxes: generators as good as the data, that copy it, and that collapse."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan3d_core import checkpoints, generators
+from gan3d_core.errors import CheckpointError, DatasetError, EmptyShapeError, OutputError
+from gan3d_core.field import Materials, lattice
+from training import evaluate
+from training.data import store
+from training.data.distance import sample_surface
+from training.data.writer import Writer
+from training.evaluation import painted, report, table
+from training.evaluation.painted import from_field, from_record
+from training.evaluation.renders import Views, render
+from training.metrics.features import ImageFeatures
+from training.rendering.grid_mesh import grid_mesh
+
+COUNTS = {"train": 16, "test": 6, "validation": 2}
+
+
+@dataclasses.dataclass
+class Box:
+    """A box 1.8 high, as a field."""
+
+    width: float
+    depth: float
+    colour: np.ndarray | None
+    size_m: float = 1.0
+
+    def values(self, resolution: int) -> np.ndarray:
+        away = np.abs(lattice(resolution)) - np.float32([self.width / 2, self.depth / 2, 0.9])
+        return away.max(axis=1).reshape((resolution,) * 3).astype(np.float32)
+
+    def materials(self, points: np.ndarray) -> Materials | None:
+        if self.colour is None:
+            return None
+        flat = np.zeros(len(points), np.float32)
+        return Materials(np.tile(self.colour, (len(points), 1)).astype(np.float32), flat, flat)
+
+
+def draw(random: np.random.Generator) -> Box:
+    return Box(*random.uniform(0.4, 1.7, 2), random.integers(0, 256, 3) / 255)
+
+
+BOXES = {split: [draw(np.random.default_rng([i, n])) for n in range(c)] for i, (split, c) in enumerate(COUNTS.items())}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "boxes"
+    store.create(folder, {})
+    writer = Writer(folder)
+    for split, boxes in BOXES.items():
+        for number, box in enumerate(boxes):
+            values = box.values(32)
+            points, _, _, normals = sample_surface(*grid_mesh(values), count=1024, seed=3)
+            entry = store.Entry(
+                id=f"{split}{number}", name=f"{split}/{number}.obj", category="chair", split=split, licence="CC0-1.0",
+                author="", size_m=1.0, faces=12, watertight=True, thin_share=0.0, colored=True, labels={},
+            )  # fmt: skip
+            material = np.tile(np.rint([*box.colour * 255, 0, 0]), (len(points), 1)).astype(np.uint8)
+            surface = np.concatenate([points, normals], axis=1).astype(np.float16)
+            writer.append(entry, {"sdf32": values.astype(np.float16), "surface": surface, "material": material})
+    writer.close()
+    store.write_manifest(folder)
+    return folder
+
+
+class Standin:
+    """A generator by name: what it makes of a code."""
+
+    latent_size = 4
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def fields(self, codes: np.ndarray, size_m: float) -> list[Box]:
+        return [self.make(code) for code in codes]
+
+    def make(self, code: np.ndarray) -> Box:
+        random = np.random.default_rng(np.abs(code * 1e6).astype(np.int64))
+        if self.name == "copies":
+            return BOXES["train"][random.integers(len(BOXES["train"]))]
+        if self.name == "collapsed":
+            return Box(0.45, 0.45, np.array([0.9, 0.1, 0.1]))
+        if self.name == "empty":
+            return Box(-3.0, 1.0, None)
+        fresh = draw(random)
+        return fresh if self.name == "fresh" else dataclasses.replace(fresh, colour=None)
+
+
+def standin(name: str, category: str = "chair") -> checkpoints.Checkpoint:
+    config = checkpoints.CheckpointConfig(name, category, "standin", {}, 4, "normal", 1.0, "0" * 64)
+    return checkpoints.Checkpoint(name, Path(name), config)
+
+
+NAMES = ["fresh", "copies", "collapsed", "colourless"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small():
+    """Stand-ins for generators, the mean colours of a picture's quarters as features, coarse shapes, short films."""
+    quarters = ImageFeatures(
+        "quarters", lambda x: x.unflatten(2, (2, 8)).unflatten(4, (2, 8)).mean((3, 5)).flatten(1), 16, 12, 0, 1
+    )
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(generators, "load", lambda checkpoint, device: Standin(checkpoint.id))
+        monkeypatch.setattr(evaluate, "load_features", lambda inception, device: quarters)
+        for name, value in (("RESOLUTION", 32), ("COLOUR_POINTS", 1024), ("DENSE_POINTS", 1024), ("POINTS", 256)):
+            monkeypatch.setattr(painted, name, value)
+        monkeypatch.setattr(report, "WALKS", 2)
+        monkeypatch.setattr(report, "STEPS", 4)
+        yield
+
+
+def judge(names: list[str], dataset: Path, out: Path) -> list[dict]:
+    return evaluate.evaluate([standin(name) for name in names], dataset, out, sets=1, count=8, views=Views(2, 32))
+
+
+@pytest.fixture(scope="module")
+def compared(dataset, tmp_path_factory) -> tuple[Path, dict[str, dict]]:
+    out = tmp_path_factory.mktemp("out") / "new" / "folder"
+    return out, dict(zip(NAMES, judge(NAMES, dataset, out), strict=True))
+
+
+def figure(figures: dict, *path: str) -> float:
+    for key in path:
+        figures = figures[key]
+    return figures["mean"]
+
+
+def test_generators_are_told_apart(compared):
+    _, figures = compared
+    near = {name: figure(figures[name], "memorising", "samples", "share_near") for name in NAMES}
+    assert near["copies"] == 1.0
+    assert max(near["fresh"], near["collapsed"], near["colourless"]) < 0.5
+    assert figure(figures["copies"], "memorising", "samples", "copying_z") < -3
+    assert abs(figure(figures["fresh"], "memorising", "samples", "copying_z")) < 3
+    assert figure(figures["collapsed"], "memorising", "samples", "share_repeated") == 1.0
+    assert figure(figures["collapsed"], "samples", "coverage") == 1 / 8
+    assert figure(figures["collapsed"], "path_length", "samples", "relative") == 0.0
+    assert figure(figures["fresh"], "path_length", "samples", "relative") > 1.0
+    for look in ("plain", "coloured"):
+        kernel = {n: figure(figures[n], "renders", look, "samples", "kernel") for n in ("fresh", "collapsed")}
+        assert kernel["collapsed"] > abs(kernel["fresh"])
+        # One chair again and again is inside the real manifold, and covers little of it.
+        assert figure(figures["collapsed"], "renders", look, "samples", "recall") < 0.5
+        # Training shapes are what the copies are, and get the floor's figures within what eight shapes allow.
+        copies, floor = (
+            figure(figures["copies"], "renders", look, key, "kernel") for key in ("samples", "floor_training_set")
+        )
+        assert abs(copies - floor) < kernel["collapsed"]
+
+
+def test_a_generator_without_colours_is_judged_in_grey_only(compared):
+    _, figures = compared
+    assert "coloured" not in figures["colourless"]["renders"]
+    # The floors are the same for all that are compared.
+    for key in ("floor_training_set", "category", "protocol"):
+        assert figures["colourless"][key] == figures["fresh"][key]
+    plain = [figures[name]["renders"]["plain"]["floor_training_set"] for name in NAMES]
+    assert all(one == plain[0] for one in plain)
+
+
+def test_the_report_holds_everything(compared):
+    out, figures = compared
+    for path in [out / "comparison.html", *(out / name / "report.html" for name in NAMES)]:
+        page = path.read_text("utf-8")
+        sources = re.findall(r'src="([^"]*)"', page)
+        assert len(sources) >= 5
+        assert all(source.startswith("data:image/") for source in sources)
+        assert not re.search(r"https?:|<script|<link", page)
+        assert page.count("<td") == page.count("</td>") > 20
+    page = (out / "comparison.html").read_text("utf-8")
+    for name in NAMES:
+        assert f'href="{name}/report.html"' in page
+        assert (out / name / "report.html").exists()
+    nna = table.SECTIONS["Geometry, as point clouds"][0]
+    assert nna.text(nna.of(figures["copies"])) in page
+    assert json.loads((out / "comparison.json").read_text()) == list(figures.values())
+    assert json.loads((out / "copies" / "metrics.json").read_text()) == figures["copies"]
+    # Every copy stands beside a training shape at no distance.
+    assert Image.open(out / "copies" / "nearest.png").width == 8 * Image.open(out / "copies" / "film.webp").width // 2
+
+
+def test_the_film_goes_there_and_back(compared):
+    film = Image.open(compared[0] / "fresh" / "film.webp")
+    assert film.n_frames == 2 * 4 - 2
+    frames = []
+    for index in range(film.n_frames):
+        film.seek(index)
+        frames.append(np.asarray(film.convert("RGB")).astype(int))
+    assert np.abs(frames[1] - frames[5]).mean() < 2  # compressed anew
+    assert np.abs(frames[0] - frames[3]).mean() > 2
+
+
+def test_tables_leave_out_what_was_not_measured(compared):
+    figures = compared[1]
+    titles = [title for title, _ in table.rows([figures["colourless"]])]
+    assert "Renders, in their colours" not in titles
+    both = dict(table.rows([figures["colourless"], figures["fresh"]]))
+    assert {line[1] for line in both["Renders, in their colours"]} == {"–"}
+    assert all(len(line) == 5 for lines in both.values() for line in lines)
+
+
+def test_a_shape_is_the_same_from_a_record_and_from_a_field(dataset):
+    """Which of the two a picture came from cannot be seen."""
+    data = store.Dataset(dataset, "train")
+    index = next(i for i, entry in enumerate(data.entries) if entry.name == "train/3.obj")
+    pictures = [
+        render(mesh, Views(3, 48).cameras, 48, "coloured").astype(int)
+        for mesh in (from_record(data, index), from_field(BOXES["train"][3]))
+    ]
+    difference = np.abs(pictures[0] - pictures[1])
+    assert np.percentile(difference, 99) <= 2
+    plain = render(from_field(BOXES["train"][3]), Views(3, 48).cameras, 48, "plain")
+    assert np.abs(plain - pictures[1]).mean() > 2
+    empty = render(None, Views(3, 48).cameras, 48, "plain")
+    assert empty.shape == (3, 48, 48, 3)
+    assert len(np.unique(empty.reshape(-1, 3), axis=0)) == 1
+
+
+def test_bad_requests(dataset, tmp_path, capsys):
+    with pytest.raises(CheckpointError, match="different categories"):
+        evaluate.evaluate([standin("fresh"), standin("copies", "lamp")], dataset, tmp_path)
+    with pytest.raises(CheckpointError, match="one name"):
+        judge(["fresh", "fresh"], dataset, tmp_path)
+    with pytest.raises(EmptyShapeError, match="Only 0 of 8"):
+        judge(["empty"], dataset, tmp_path)
+    with pytest.raises(DatasetError, match="no shapes of category 'lamp'"):
+        evaluate.evaluate([standin("fresh", "lamp")], dataset, tmp_path)
+    with pytest.raises(DatasetError, match="held-out shapes"):
+        evaluate.evaluate([standin("fresh")], dataset, tmp_path, count=3)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made a folder"):
+        judge(["fresh"], dataset, tmp_path / "file" / "out")
+    assert evaluate.main(["nothing", str(dataset), str(tmp_path)]) == 1
+    assert "nothing" in capsys.readouterr().err
+    for wrong in (["--count", "2"], ["--truncation", "1.5"], ["--views", "0"], ["--size", "8"]):
+        with pytest.raises(SystemExit):
+            evaluate.main(["chair-triplane", str(dataset), str(tmp_path), *wrong])
