@@ -150,11 +150,11 @@ class CodesTrainer:
         self.centre, self.scale = torch.zeros(code_size), torch.ones(code_size)
         if mean is not None and log_variance is not None:
             both = torch.cat([mean.geometry, mean.texture], 1)
-            # Standardised per entry: the critic should see them all at one scale.
-            self.centre, self.scale = both.mean(0), both.std(0).clamp_min(0.05)
-            self.codes = (both - self.centre) / self.scale
-            spread = torch.cat([log_variance.geometry, log_variance.texture], 1)
-            self.spread = recipe.posterior_noise * (0.5 * spread).exp() / self.scale
+            spread = recipe.posterior_noise * (0.5 * torch.cat([log_variance.geometry, log_variance.texture], 1)).exp()
+            # Standardised per entry, the noise included: some entries of a code are hardly more than that, and the
+            # critic should see them all at one scale.
+            self.centre, self.scale = both.mean(0), (both.var(0) + spread.square().mean(0)).sqrt().clamp_min(1e-3)
+            self.codes, self.spread = (both - self.centre) / self.scale, spread / self.scale
         self.critic = CodeCritic(code_size, recipe.critic_width).to(device)
         self.average = copy.deepcopy(self.mapping).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
