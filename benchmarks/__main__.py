@@ -1,4 +1,4 @@
-"""Runs the benchmarks and prints their tables: `python -m benchmarks [worker] [surfacing]`."""
+"""Runs the benchmarks and prints their tables: `python -m benchmarks [worker] [surfacing] [rasteriser]`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from gan3d_core.errors import Gan3DError
 
-from . import surfacing, worker
+from . import rasteriser, surfacing, worker
 
-ALL = {"worker": worker.run, "surfacing": surfacing.run}
+ALL = {"worker": worker.run, "surfacing": surfacing.run, "rasteriser": rasteriser.run}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
