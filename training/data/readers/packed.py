@@ -43,6 +43,9 @@ def read(path: Path, file: SourceFile, images: bool) -> SourceMesh:
             for name in ("roughness", "metallic"):
                 if name in names:
                     setattr(mesh, f"vertex_{name}", data[name].astype(np.float32) / 255)
+            for each in (mesh.vertex_color, mesh.vertex_roughness, mesh.vertex_metallic):
+                if each is not None and len(each) != len(vertices):
+                    raise MeshFileError(f"{file.name} has {len(vertices)} vertices, but {len(each)} colours.")
         elif "materials" in names:
             _add_materials(mesh, data, images)
         return mesh
@@ -69,6 +72,8 @@ def _add_materials(mesh: SourceMesh, data: np.lib.npyio.NpzFile, images: bool) -
                 if array is not None:
                     setattr(material, key, data[array].astype(np.float32) / 255)
         mesh.materials.append(material)
+    if mesh.face_uvs.shape != (len(mesh.faces), 3, 2):
+        raise MeshFileError("The archive's texture coordinates do not fit its faces.")
     if len(mesh.face_material) != len(mesh.faces) or (
         len(mesh.faces) and not 0 <= mesh.face_material.min() <= mesh.face_material.max() < len(mesh.materials)
     ):
