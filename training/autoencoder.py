@@ -107,7 +107,8 @@ def reconstruction_losses(
 
     offset = 0.02 * torch.randn((*batch.surface.shape[:2], 1), generator=noise).to(batch.surface)
     at = batch.surface[..., :3] + offset * batch.surface[..., 3:]
-    material = (generator.material(planes, at) - batch.surface_material).abs().mean()
+    wrongness = (generator.material(planes, at) - batch.surface_material).abs().mean((1, 2))
+    material = (wrongness * batch.colored).sum() / batch.colored.sum().clamp_min(1)
 
     size = F.smooth_l1_loss(generator.size_head(planes.codes.geometry)[:, 0], batch.log_size)
     divergence = torch.stack(

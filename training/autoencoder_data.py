@@ -34,6 +34,8 @@ class Batch:
     """(B, S, 5) in [0, 1]."""
     log_size: torch.Tensor
     """(B,) logarithm of the longest side in metres."""
+    colored: torch.Tensor
+    """(B,) one where a shape's materials can be learned from, else zero (a missing texture, voxels)."""
 
 
 class AutoencoderData:
@@ -55,6 +57,7 @@ class AutoencoderData:
         self.material = dataset.stack("material")
         self.material[..., :3] = np.maximum(self.material[..., :3], DARKEST)
         self.log_size = np.log(np.array([entry.size_m for entry in dataset.entries], np.float32))
+        self.colored = np.array([entry.colored for entry in dataset.entries], np.float32)
         self.material_grid = np.stack([_material_grid(s, m) for s, m in zip(self.surface, self.material, strict=True)])
 
     def __len__(self) -> int:
@@ -85,6 +88,7 @@ class AutoencoderData:
             torch.from_numpy(surface),
             torch.from_numpy(self.material[rows, columns].astype(np.float32) / 255),
             torch.from_numpy(self.log_size[index]),
+            torch.from_numpy(self.colored[index]),
         )
 
 

@@ -248,6 +248,9 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> T
     folder = RunFolder(run, dataclasses.asdict(recipe))
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), 4, 1)
     mean, log_variance = autoencoder.codes(data)
+    if data.colored.any():  # the texture code of a shape without known colours means nothing
+        known = torch.from_numpy(data.colored > 0).to(mean.device)
+        mean, log_variance = mean[known], log_variance[known]
     trainer = CodesTrainer(recipe, autoencoder.recipe.options, mean.clone(), log_variance.clone(), device)
     loop.restore(trainer, folder)
     shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0)).numpy()
