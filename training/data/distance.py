@@ -16,25 +16,16 @@ from scipy import ndimage
 from gan3d_core.errors import MeshFileError
 from gan3d_core.field import lattice
 
-from ..warp_runtime import make_mesh, vectors
+from ..warp_runtime import make_mesh
 from .outer import cut_to_size, outer_surface
+from .queries import nearest, nearest_and_side, side_in_front, winding_side
 
 THIN_VOXELS = 1.5
 FINEST = 64
-
-
-@wp.kernel
-def _unsigned(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), out: wp.array(dtype=float)):
-    i = wp.tid()
-    query = wp.mesh_query_point_no_sign(mesh, points[i], 1.0e6)
-    out[i] = wp.length(wp.mesh_eval_position(mesh, query.face, query.u, query.v) - points[i])
-
-
-@wp.kernel
-def _winding_sign(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), out: wp.array(dtype=float), accuracy: float):
-    i = wp.tid()
-    query = wp.mesh_query_point_sign_winding_number(mesh, points[i], 1.0e6, accuracy, 0.5)
-    out[i] = query.sign
+_COARSEST = 16
+_NEAR = np.sqrt(3.0) / 2 + 1.5
+"""Cells of a grid within so many cells of its half are looked at one by one; the rest are interpolated. Distance is
+1-Lipschitz: beyond a cell's half diagonal plus a margin it cannot hide a surface."""
 
 
 class SignedDistance:
@@ -43,36 +34,85 @@ class SignedDistance:
     Args:
         vertices: (V, 3) in the cube.
         faces: (F, 3), turned outward (`orientation.turn_outward`).
-        resolution: the finest grid that must show thin parts; sets how thick they become.
+        resolution: the finest grid that must show thin parts, a power of two; sets how thick they become.
     """
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray, resolution: int = FINEST) -> None:
-        voxel = 2.0 / resolution
-        self._solid = make_mesh(vertices, faces, winding=True)
+        self._voxel = voxel = 2.0 / resolution
+        self._solid = self._surface = make_mesh(vertices, faces, winding=True)
+        self._grids: dict[int, np.ndarray] = {}
+        """(R, R, R) float32 plain signed distances."""
+        self._thick_grids: dict[int, np.ndarray] = {}
+        faces_near: dict[int, np.ndarray] = {}  # (R³,) the nearest face, −1 where interpolated
+        self._finest = 0
+        """Resolution of the finest grid so far."""
+        level = _COARSEST
+        while level <= resolution:
+            self._grids[level], faces_near[level] = self._first_grid(level)
+            self._finest = level
+            level *= 2
         self.outer = outer_surface(vertices, faces, self._is_inside, 6.0 * voxel, voxel, 0.02 * voxel)
         if len(self.outer.triangles) == 0:
             raise MeshFileError("The mesh has no outer surface.")
+        whole = self.outer.is_whole(len(faces))
         self._surface = make_mesh(self.outer.vertices, self.outer.faces)
-        self._known: np.ndarray | None = None  # (R, R, R) plain signed distances, the finest so far
-        for level in (16, 32, resolution):
-            self._known = self._plain_grid(level)
+        if not whole.all():
+            for level, near in faces_near.items():
+                self._mend_grid(level, (near >= 0) & whole[near])
         self.half_thickness = 0.5 * THIN_VOXELS * voxel
         self._find_thin_parts(voxel)
 
-    def _is_inside(self, points: np.ndarray, accuracy: float = 1.6) -> np.ndarray:
-        found = wp.empty(len(points), dtype=float)
-        wp.launch(_winding_sign, len(points), inputs=[self._solid.id, vectors(points), found, accuracy])
-        return found.numpy() < 0
+    def _is_inside(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        """(N,) bool at points just in front of faces."""
+        side = side_in_front(self._solid, points, normals, 1.5 * self._voxel, self._grids[self._finest])
+        unsure = np.flatnonzero(side == 0)
+        if len(unsure):
+            side[unsure] = winding_side(self._solid, points[unsure], accuracy=1.6)
+        return side < 0
+
+    def _first_grid(self, resolution: int) -> tuple[np.ndarray, np.ndarray]:
+        """A grid from that of half the resolution, and the nearest face of each cell that was looked at."""
+        points = lattice(resolution)
+        if resolution == _COARSEST:
+            values = nearest(self._solid, points) * winding_side(self._solid, points)
+            return values.reshape((resolution,) * 3), np.full(resolution**3, -1, np.int32)
+        values, near = _doubled(self._grids[resolution // 2])
+        values[near], face = self._signed(points[near])
+        faces = np.full(resolution**3, -1, np.int32)
+        faces[near] = face
+        return values.reshape((resolution,) * 3), faces
+
+    def _mend_grid(self, resolution: int, right: np.ndarray) -> None:
+        """Bring a grid up to date with the outer surface. `right` (R³,) bool: cells that are so already."""
+        points, values = lattice(resolution), self._grids[resolution].reshape(-1)
+        if resolution == _COARSEST:
+            at = np.arange(resolution**3)
+        else:
+            interpolated, near = _doubled(self._grids[resolution // 2])
+            at = near[~right[near]]
+            interpolated[near] = values[near]
+            values = interpolated
+        side = np.sign(self._grids[resolution].reshape(-1)[at])
+        values[at] = nearest(self._surface, points[at]) * np.where(side == 0, 1.0, side)
+        self._grids[resolution] = values.reshape((resolution,) * 3)
+
+    def _signed(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) plain signed distances and nearest faces."""
+        known = self._grids[self._finest]
+        found = nearest_and_side(self._surface, points, known, exact=2.0 * 2.0 / self._finest)
+        side, unsure = found.side, np.flatnonzero(found.side == 0)
+        if len(unsure):
+            side[unsure] = winding_side(self._solid, points[unsure])
+        return found.distance * side, found.face
 
     def _find_thin_parts(self, voxel: float) -> None:
         """Thin is a surface with no cell of the grid properly inside nearby.
 
         A cell half a voxel deep lies within 0.75·√3 voxels of any corner of a thick solid, up to the grid's own 0.87.
         """
-        assert self._known is not None
         self.thin_share = 0.0
         self._thin: wp.Mesh | None = None
-        deep = self._known < -0.5 * voxel
+        deep = self._grids[self._finest] < -0.5 * voxel
         away = ndimage.distance_transform_edt(~deep) if deep.any() else np.full(deep.shape, np.inf)
 
         def is_thin(points: np.ndarray) -> np.ndarray:
@@ -88,70 +128,50 @@ class SignedDistance:
             self._thin = make_mesh(pieces.reshape(-1, 3), np.arange(3 * len(pieces)).reshape(-1, 3))
             self.thin_share = float(_area(pieces) / _area(self.outer.triangles))
 
-    def _plain_grid(self, resolution: int) -> np.ndarray:
-        """Plain distances at cell centres: exact where |distance| is below some two cells of half the resolution."""
-        if self._known is None:
-            return self.plain(lattice(resolution)).reshape((resolution,) * 3)
-        coarse = self._known
-        factor = resolution // len(coarse)
-        if resolution % len(coarse):
-            return self.plain(lattice(resolution)).reshape((resolution,) * 3)
-        values = ndimage.zoom(coarse, factor, order=1, mode="nearest", grid_mode=True).astype(np.float32)
-        # Distance is 1-Lipschitz: beyond a cell's half diagonal plus a margin it cannot hide a surface.
-        near = np.abs(coarse) < (np.sqrt(3.0) / 2 + 1.5) * 2.0 / len(coarse)
-        near = near.repeat(factor, 0).repeat(factor, 1).repeat(factor, 2)
-        values[near] = self.plain(lattice(resolution)[near.reshape(-1)])
-        return values
-
     def plain(self, points: np.ndarray) -> np.ndarray:
         """(N,) float32 signed distances at (N, 3) points, before thin parts are thickened."""
-        distance = _distance_to(self._surface, points)
-        sign, sure = self._sign_from_known(points, distance)
-        unsure = np.flatnonzero(~sure)
-        if len(unsure):
-            sign[unsure] = np.where(self._is_inside(points[unsure], accuracy=2.0), -1.0, 1.0)
-        return distance * sign
-
-    def _sign_from_known(self, points: np.ndarray, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Signs that follow from grid points whose sign is known: no surface lies between two points that are nearer to
-        each other than the sum of their distances to it. A winding number costs ten distance queries, so this is exact
-        and several times faster."""
-        sign = np.ones(len(points), np.float32)
-        sure = np.zeros(len(points), bool)
-        if self._known is None:
-            return sign, sure
-        resolution = self._known.shape[0]
-        cell = (points + 1.0) * (0.5 * resolution) - 0.5
-        base = np.floor(cell).astype(np.int64)
-        for corner in np.ndindex(2, 2, 2):
-            at = (base + corner).clip(0, resolution - 1)
-            value = self._known[at[:, 0], at[:, 1], at[:, 2]]
-            apart = np.linalg.norm(cell - at, axis=1) * (2.0 / resolution)
-            good = (np.abs(value) + distance > 1.0001 * apart + 1e-6) & ~sure
-            sign[good] = np.sign(value[good])
-            sure |= good
-        return sign, sure
+        return self._signed(points)[0]
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """(N,) float32 distances at (N, 3) points, in units of the cube."""
-        distance = self.plain(points)
+        return self._thickened(points, self.plain(points))
+
+    def _thickened(self, points: np.ndarray, plain: np.ndarray) -> np.ndarray:
+        """The lesser of the plain distance and that to the thickened thin parts, which is searched for only where it
+        can be the lesser."""
         if self._thin is None:
-            return distance
-        return np.minimum(distance, _distance_to(self._thin, points) - self.half_thickness)
+            return plain
+        limit = plain + self.half_thickness
+        at = np.flatnonzero(limit > 0)
+        out = plain.copy()
+        out[at] = np.minimum(plain[at], nearest(self._thin, points[at], limit[at]) - self.half_thickness)
+        return out
 
     def grid(self, resolution: int) -> np.ndarray:
         """(R, R, R) float32 at the cell centres; exact near the surface, interpolated where only the sign matters."""
-        values = self._plain_grid(resolution)
-        if self._thin is not None:
-            thick = _distance_to(self._thin, lattice(resolution)) - self.half_thickness
-            values = np.minimum(values, thick.reshape(values.shape))
-        return values
+        if resolution not in self._thick_grids:
+            self._thick_grids[resolution] = self._thick_grid(resolution)
+        return self._thick_grids[resolution].copy()
+
+    def _thick_grid(self, resolution: int) -> np.ndarray:
+        points = lattice(resolution)
+        if resolution <= _COARSEST or resolution % 2:
+            return self(points).reshape((resolution,) * 3)
+        if self._thin is None and resolution in self._grids:
+            return self._grids[resolution]
+        values, near = _doubled(self.grid(resolution // 2))
+        if resolution in self._grids:
+            values[near] = self._thickened(points[near], self._grids[resolution].reshape(-1)[near])
+        else:
+            values[near] = self(points[near])
+        return values.reshape((resolution,) * 3)
 
 
-def _distance_to(mesh: wp.Mesh, points: np.ndarray) -> np.ndarray:
-    out = wp.empty(len(points), dtype=float)
-    wp.launch(_unsigned, len(points), inputs=[mesh.id, vectors(points), out])
-    return out.numpy().copy()
+def _doubled(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A grid of twice the resolution, interpolated, flat; and the indices of its cells that need a closer look."""
+    values = ndimage.zoom(coarse, 2, order=1, mode="nearest", grid_mode=True).astype(np.float32)
+    near = np.abs(coarse) < _NEAR * 2.0 / len(coarse)
+    return values.reshape(-1), np.flatnonzero(near.repeat(2, 0).repeat(2, 1).repeat(2, 2))
 
 
 def _area(triangles: np.ndarray) -> float:

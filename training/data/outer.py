@@ -34,11 +34,18 @@ class OuterSurface:
     def faces(self) -> np.ndarray:
         return np.arange(3 * len(self.triangles)).reshape(-1, 3)
 
+    def is_whole(self, count: int) -> np.ndarray:
+        """(count,) bool: which of so many faces of the mesh are there in one piece."""
+        uncut = (self.corners == np.eye(3)).all(axis=(1, 2))
+        whole = np.zeros(count, bool)
+        whole[self.parent[uncut]] = True
+        return whole
+
 
 def outer_surface(
     vertices: np.ndarray,
     faces: np.ndarray,
-    is_inside: Callable[[np.ndarray], np.ndarray],
+    is_inside: Callable[[np.ndarray, np.ndarray], np.ndarray],
     largest: float,
     smallest: float,
     offset: float,
@@ -47,7 +54,7 @@ def outer_surface(
 
     Args:
         vertices, faces: the mesh, turned outward.
-        is_inside: (N, 3) points to (N,) bool.
+        is_inside: (N, 3) points in front of faces, and the faces' normals there, to (N,) bool.
         largest: pieces with a longer edge are cut before they are probed, so that no joint is overlooked.
         smallest: pieces with no longer edge are not cut any more; they go by their centre.
         offset: how far in front of a face it is probed.
@@ -61,13 +68,12 @@ def outer_surface(
         longest = edges.max(axis=1)
         cut = longest > largest
         probed = np.flatnonzero(~cut)
-        front = is_inside(_in_front(triangles[probed], _PROBES[:1], offset)[:, 0])
+        front = is_inside(*_in_front(triangles[probed], _PROBES[:1], offset))
         hidden = front.copy()
         # Pieces that are large enough to be cut must be of one mind at all probes.
         wide = longest[probed] > smallest
         if wide.any():
-            others = _in_front(triangles[probed[wide]], _PROBES[1:], offset)
-            votes = is_inside(others.reshape(-1, 3)).reshape(-1, 3)
+            votes = is_inside(*_in_front(triangles[probed[wide]], _PROBES[1:], offset)).reshape(-1, 3)
             mixed = (votes != front[wide, None]).any(axis=1)
             cut[probed[wide][mixed]] = True
         keep = probed[~hidden & ~cut[probed]]
@@ -91,10 +97,13 @@ def cut_to_size(triangles: np.ndarray, largest: float) -> np.ndarray:
     return np.concatenate(done)
 
 
-def _in_front(triangles: np.ndarray, weights: np.ndarray, offset: float) -> np.ndarray:
+def _in_front(triangles: np.ndarray, weights: np.ndarray, offset: float) -> tuple[np.ndarray, np.ndarray]:
+    """Points in front of each triangle and its normal at each, all (N · P, 3)."""
     normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
-    return np.einsum("pc,nck->npk", weights, triangles) + offset * normal[:, None]
+    normal = normal[:, None].repeat(len(weights), axis=1)
+    points = np.einsum("pc,nck->npk", weights, triangles) + offset * normal
+    return points.reshape(-1, 3), normal.reshape(-1, 3)
 
 
 def _bisect(
