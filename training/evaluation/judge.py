@@ -19,7 +19,7 @@ from ..metrics.memorising import QUANTILE, memorising
 from ..metrics.path_length import STEPS, path_length, walk
 from ..metrics.point_sets import POINTS
 from ..metrics.precision_recall import NEIGHBOURS, precision_recall
-from ..metrics.surface_grids import RESOLUTION, surface_distances
+from ..metrics.surface_grids import RESOLUTION, surface_distances, surface_grids
 from ..progress import ProgressLine
 from . import painted
 from .painted import PaintedMesh, from_field
@@ -99,7 +99,7 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
     to_training = []
     copying = []
     for one in drawn:
-        grids = references.grids(one.solid)
+        grids = surface_grids([mesh.dense() for mesh in one.solid])
         to_training.append(surface_distances(grids, references.training_grids))
         copying.append(
             memorising(

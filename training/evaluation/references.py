@@ -16,7 +16,7 @@ from gan3d_core.errors import DatasetError
 from ..data.store import Dataset
 from ..metrics.features import ImageFeatures
 from ..metrics.point_sets import SetScores, distance_matrix, scores
-from ..metrics.surface_grids import SurfaceGrids, surface_distances, surface_grids
+from ..metrics.surface_grids import join, surface_distances, surface_grids
 from ..progress import ProgressLine
 from .painted import PaintedMesh, from_record
 from .renders import Views, render
@@ -66,12 +66,12 @@ class References:
         self.compared = rows
         """(T,) indices into `training` of the shapes that samples are compared with."""
         progress = ProgressLine("References", len(rows))
-        dense = []
+        parts = []
         for number, index in enumerate(rows):
-            dense.append(from_record(self.training, int(index)).dense())
+            parts.append(surface_grids([from_record(self.training, int(index)).dense()]))
             progress.update(number + 1)
         progress.close()
-        self.training_grids = surface_grids(dense)
+        self.training_grids = join(parts)
         self.held_grids = surface_grids([mesh.dense() for mesh in self.meshes])
         self.among_training = surface_distances(self.training_grids, self.training_grids)
         self.among_held = surface_distances(self.held_grids, self.held_grids)
@@ -94,9 +94,6 @@ class References:
     def floor_geometry(self) -> list[SetScores]:
         """The same of every draw of training shapes."""
         return [self.geometry(draw.clouds) for draw in self.draws]
-
-    def grids(self, meshes: list[PaintedMesh]) -> SurfaceGrids:
-        return surface_grids([mesh.dense() for mesh in meshes])
 
     def has_colours(self) -> bool:
         """Whether every reference's colours can be trusted, so that the coloured look means something."""

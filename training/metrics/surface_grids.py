@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import sparse
@@ -47,7 +48,13 @@ class SurfaceGrids:
         return np.array([(self.where[i] @ self.squared[i])[0] for i in range(len(self))])
 
 
-def surface_grids(clouds: list[np.ndarray], resolution: int = RESOLUTION) -> SurfaceGrids:
+def join(parts: Sequence[SurfaceGrids]) -> SurfaceGrids:
+    """The surfaces of several, one after the other."""
+    where = sparse.vstack([part.where for part in parts], format="csr")
+    return SurfaceGrids(where, np.concatenate([part.squared for part in parts]))
+
+
+def surface_grids(clouds: Sequence[np.ndarray], resolution: int = RESOLUTION) -> SurfaceGrids:
     """Grids of dense surface samples, each (P, 3), centred and scaled to one longest side first."""
     grid = lattice(resolution)
     squared = np.empty((len(clouds), len(grid)), np.float32)
