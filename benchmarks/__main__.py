@@ -1,4 +1,4 @@
-"""Runs the benchmarks and prints their tables: `python -m benchmarks [worker] [surfacing] [rasteriser]`."""
+"""Runs the benchmarks and prints their tables: `python -m benchmarks [worker] [surfacing] [rasteriser] [prepare]`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from gan3d_core.errors import Gan3DError
 
-from . import rasteriser, surfacing, worker
+from . import prepare, rasteriser, surfacing, worker
 
-ALL = {"worker": worker.run, "surfacing": surfacing.run, "rasteriser": rasteriser.run}
+ALL = {"worker": worker.run, "surfacing": surfacing.run, "rasteriser": rasteriser.run, "prepare": prepare.run}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,6 +18,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(ALL)} (default: all)")
     parser.add_argument("--repeats", type=int, default=5, help="runs of each measurement; the median is shown")
     parser.add_argument("--checkpoint", default="", help="for `worker` (default: the best for chairs)")
+    parser.add_argument("--meshes", default="", help="for `prepare`: a folder of meshes")
+    parser.add_argument("--category", help="for `prepare`: only this one")
+    parser.add_argument("--mesh-to-sdf", default="", help="for `prepare`: a Python that has mesh-to-sdf")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(ALL))
     if unknown or options.repeats < 1:

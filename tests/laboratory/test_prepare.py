@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,11 @@ import pytest
 
 from gan3d_core.errors import DatasetError, MeshFileError
 from gan3d_core.field import EXTENT
-from training.data import record, source, store
-from training.data.normalise import rotation, to_cube
+from training.data import jobs, record, shards, source, store
 from training.data.layouts import discover
+from training.data.normalise import rotation, to_cube
 from training.data.readers import read
+from training.data.views import DEPTH_STEP, stored_cameras
 from training.prepare import main, prepare
 
 SHAPES = Path(__file__).parent.parent / "shapes"
@@ -73,16 +76,83 @@ def test_axes_and_size_are_those_of_the_source(furniture):
 
 
 def test_going_on_makes_nothing_twice(furniture, tmp_path):
-    before = {path: path.stat().st_mtime_ns for path in (furniture / "records").iterdir()}
-    assert len(before) == 3
-    entries = prepare(SHAPES / "furniture", furniture, processes=1)
-    assert {path: path.stat().st_mtime_ns for path in (furniture / "records").iterdir()} == before
-    # A broken record is made again; a lost manifest comes back.
-    broken = next(iter(before))
-    broken.write_bytes(broken.read_bytes()[:1000])
-    (furniture / "manifest.jsonl").unlink()
-    assert prepare(SHAPES / "furniture", furniture, processes=1) == entries
-    assert store.read_entry(furniture, broken.stem) is not None
+    dataset = tmp_path / "dataset"
+    shutil.copytree(furniture, dataset)
+    before = {path: path.read_bytes() for path in store.shard_paths(dataset)}
+    entries = prepare(SHAPES / "furniture", dataset, processes=1)
+    assert {path: path.read_bytes() for path in store.shard_paths(dataset)} == before
+    # A torn record is made again, and nothing else; a lost manifest comes back.
+    (shard,) = before
+    shard.write_bytes(before[shard][:-100_000])
+    (dataset / "manifest.jsonl").unlink()
+    again = prepare(SHAPES / "furniture", dataset, processes=1)
+    last = max(entries, key=lambda entry: entry.written)
+    assert [entry.id for entry in again] == [entry.id for entry in entries]
+    assert [entry for entry in again if entry.id != last.id] == [entry for entry in entries if entry.id != last.id]
+    assert store.Dataset(dataset).damaged() == []
+
+
+def test_two_commands_on_one_dataset_share_the_work(furniture, tmp_path):
+    """Started at once on one folder, both end well, and every shape is there once."""
+    command = [sys.executable, "-m", "training.prepare", str(SHAPES / "furniture"), str(tmp_path / "d"), "--views", "0"]
+    runs = [
+        subprocess.Popen([*command, "--processes", "1"], cwd=SHAPES.parent.parent, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    reports = [run.communicate()[1] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], reports
+    rows = [row for path in store.shard_paths(tmp_path / "d") for row in shards.scan(path)]
+    assert len(rows) == 3, "no shape was made twice"
+    names = [entry.name for entry in store.Dataset(furniture).entries]
+    assert [entry.name for entry in store.Dataset(tmp_path / "d").entries] == names
+
+
+def test_a_process_that_dies_costs_one_file(tmp_path, monkeypatch):
+    """The crew's process is killed with a file in hand: that file is reported and the others are made."""
+    files = discover(SHAPES / "furniture", None, None, None).files
+    settings = record.RecordSettings(grids=(32,), views=0)
+    store.create(tmp_path / "d", settings.to_json())
+    give = jobs._Worker.give
+
+    def give_and_kill(worker: jobs._Worker, file: source.SourceFile) -> None:
+        give(worker, file)
+        if file is files[1]:
+            worker.process.kill()
+
+    monkeypatch.setattr(jobs._Worker, "give", give_and_kill)
+    results = {result.name: result for result in jobs.run(files, tmp_path / "d", settings, 1)}
+    assert [results[file.name].status for file in files] == ["made", "skipped", "made"]
+    assert "SIGKILL" in results[files[1].name].reason
+
+
+def test_the_normalisation_can_be_undone(furniture):
+    (file,) = [f for f in discover(SHAPES / "furniture", None, None, None).files if "000001" in f.name]
+    entry = next(entry for entry in store.Dataset(furniture).entries if "000001" in entry.name)
+    mesh, _, _ = record.normalised(file)
+    back = np.c_[mesh.vertices, np.ones(len(mesh.vertices))] @ np.array(entry.to_source).T
+    assert np.abs(back[:, :3] - read(file).vertices).max() < 1e-6
+
+
+def test_pictures_show_the_shape_that_the_grid_describes(furniture):
+    """Where a view's ray meets the surface, the grid is near zero; silhouettes, depths and normals agree."""
+    data = store.Dataset(furniture)
+    for index in range(len(data)):
+        grid = data.array(index, "sdf64").astype(np.float32)
+        cameras = stored_cameras(data.array(index, "cameras"))
+        depth = data.array(index, "depth") * DEPTH_STEP
+        rgba = data.array(index, "rgba")
+        origin, direction = (tensor.numpy() for tensor in cameras.rays(depth.shape[1]))
+        seen = depth > 0
+        points = (origin[:, None, None] + depth[..., None] * direction)[seen]
+        cell = ((points + 1) * 32).astype(int).clip(0, 63)
+        slack = np.sqrt(3) / 64 + 0.5 * source_thickness() + 2e-3
+        assert np.abs(grid[cell[:, 0], cell[:, 1], cell[:, 2]]).max() < slack
+        assert 0.02 < seen.mean() < 0.6
+        assert ((rgba[..., 3] > 127) == seen).mean() > 0.99
+        assert (rgba[..., :3] <= rgba[..., 3:]).all(), "premultiplied"
+        normal = (data.array(index, "normal").astype(np.float32) - 128)[seen] / 127
+        assert np.linalg.norm(normal, axis=1) == pytest.approx(1, abs=0.02)
+        assert ((normal * direction[seen]).sum(1) < 0.02).all(), "towards the viewer"
 
 
 def test_splits_do_not_move(furniture):

@@ -106,9 +106,11 @@ class SignedDistance:
         return found.distance * side, found.face
 
     def _find_thin_parts(self, voxel: float) -> None:
-        """Thin is a surface with no cell of the grid properly inside nearby.
+        """Thin is a surface with no cell of the grid properly inside nearby, or with no inside just behind it.
 
         A cell half a voxel deep lies within 0.75·√3 voxels of any corner of a thick solid, up to the grid's own 0.87.
+        Open shells, such as a cushion without a bottom, lose their inside towards the rim: there the second rule keeps
+        their faces whole.
         """
         self.thin_share = 0.0
         self._thin: wp.Mesh | None = None
@@ -121,12 +123,22 @@ class SignedDistance:
 
         # Pieces that are thin anywhere are cut to about a voxel, and those go by their centres.
         pieces = self.outer.triangles
-        pieces = pieces[is_thin(np.concatenate([pieces, pieces.mean(1, keepdims=True)], axis=1)).any(axis=1)]
+        watched = np.concatenate([pieces, pieces.mean(1, keepdims=True)], axis=1)
+        inner = pieces + 0.1 * (pieces.mean(1, keepdims=True) - pieces)
+        pieces = pieces[is_thin(watched).any(axis=1) | self._is_hollow(pieces, inner).any(axis=1)]
         pieces = cut_to_size(pieces, 1.5 * voxel)
-        pieces = pieces[is_thin(pieces.mean(axis=1))]
+        middle = pieces.mean(1, keepdims=True)
+        pieces = pieces[is_thin(middle[:, 0]) | self._is_hollow(pieces, middle)[:, 0]]
         if len(pieces):
             self._thin = make_mesh(pieces.reshape(-1, 3), np.arange(3 * len(pieces)).reshape(-1, 3))
             self.thin_share = float(_area(pieces) / _area(self.outer.triangles))
+
+    def _is_hollow(self, triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
+        """(N, P) bool: whether there is no inside a quarter of a voxel behind points (N, P, 3) of triangles."""
+        normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
+        behind = points - 0.25 * self._voxel * normal[:, None]
+        return (self.plain(behind.reshape(-1, 3)) >= 0).reshape(points.shape[:2])
 
     def plain(self, points: np.ndarray) -> np.ndarray:
         """(N,) float32 signed distances at (N, 3) points, before thin parts are thickened."""
