@@ -1,7 +1,7 @@
 """Field → mesh, stage by stage, against what one would write with trimesh alone.
 
 The plain way: trimesh's marching cubes of the on-off voxels, its largest component, Humphrey smoothing, quadric
-decimation. It has no unwrapping besides xatlas, which is timed by itself.
+decimation. It has no unwrapping besides xatlas, which is timed by itself beside our unwrapping.
 """
 
 from __future__ import annotations

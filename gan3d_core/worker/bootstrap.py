@@ -23,7 +23,6 @@ MODULES = {
     "scikit-image": "skimage",
     "trimesh": "trimesh",
     "fast-simplification": "fast_simplification",
-    "xatlas": "xatlas",
     "Pillow": "PIL",
 }
 

@@ -140,7 +140,7 @@ def test_checkpoints_lists_the_good_and_says_what_is_wrong_with_the_others(tmp_p
 def test_doctor_names_every_package_and_device(checkpoint_dir, capsys):
     assert main(["doctor", "--checkpoints", str(checkpoint_dir)]) == 0
     output = capsys.readouterr().out
-    for text in ("torch", "xatlas", "scikit-image", "devices", "cpu", "test-ball", sys.executable):
+    for text in ("torch", "trimesh", "scikit-image", "devices", "cpu", "test-ball", sys.executable):
         assert text in output
     assert "missing" not in output
 

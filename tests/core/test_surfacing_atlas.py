@@ -1,16 +1,16 @@
+"""Texture coordinates: no overlaps, no flips, even density, gutters, the same on every machine."""
+
 import subprocess
-from pathlib import Path
+import sys
 
 import numpy as np
 import pytest
-from scipy import ndimage
-from sdf import chair, grid, torus
+from sdf import chair, grid, sphere, torus
 
 from gan3d_core.errors import CancelledError
-from gan3d_core.surfacing import atlas as atlas_module
-from gan3d_core.surfacing.atlas import GUTTER, Atlas, flipped_share, overlap_share, signed_areas, unwrap
+from gan3d_core.surfacing.atlas import flipped_share, overlap_share, signed_areas, unwrap
 from gan3d_core.surfacing.bake import rasterise
-from gan3d_core.surfacing.box_atlas import box_atlas
+from gan3d_core.surfacing.charts import STEEPEST
 from gan3d_core.surfacing.extract import extract
 from gan3d_core.surfacing.measures import face_vectors
 from gan3d_core.surfacing.packing import pack
@@ -25,16 +25,24 @@ def mesh(distance, faces=3000):
     return simplify(smooth(vertices, triangles, 8), triangles, faces)
 
 
-MESHES = {"chair": mesh(chair()), "torus": mesh(torus(0.6, 0.25))}
+def noise(resolution):
+    """The worst there is: a sponge of hundreds of handles, all of it steep."""
+    values = np.random.default_rng(3).standard_normal((resolution,) * 3)
+    return extract(values.astype(np.float32))
 
 
-@pytest.fixture(scope="module", params=[(m, w) for m in MESHES for w in ("xatlas", "box")], ids="-".join)
+MESHES = {
+    "chair": mesh(chair()),
+    "torus": mesh(torus(0.6, 0.25)),
+    "sphere": mesh(sphere(0.8), 500),
+    "noise": noise(7),
+}
+
+
+@pytest.fixture(scope="module", params=MESHES)
 def case(request):
-    name, way = request.param
-    vertices, faces = MESHES[name]
-    if way == "xatlas":
-        return vertices, faces, unwrap(vertices, faces)
-    return vertices, faces, Atlas(*box_atlas(vertices, faces, 1.2 * GUTTER, SIZE))
+    vertices, faces = MESHES[request.param]
+    return vertices, faces, unwrap(vertices, faces)
 
 
 def test_coordinates_lie_in_the_square(case):
@@ -46,23 +54,29 @@ def test_coordinates_lie_in_the_square(case):
 
 def test_no_triangle_is_turned_over_and_none_overlap(case):
     _, _, atlas = case
-    assert flipped_share(atlas.uvs) <= 0.002
-    assert overlap_share(atlas.uvs, SIZE) <= 0.002
+    assert flipped_share(atlas.uvs) < 1e-6
+    assert overlap_share(atlas.uvs, SIZE) < 1e-4
+    assert overlap_share(atlas.uvs, 2 * SIZE) < 1e-3  # finer than what `unwrap` looks at
 
 
 def test_density_is_even(case):
+    """Every chart has the same density as a whole, and no face is stretched by more than its tilt."""
     vertices, faces, atlas = case
     world = np.linalg.norm(face_vectors(vertices, faces), axis=1) / 2
-    density = np.sqrt(np.abs(signed_areas(atlas.uvs)) / world)
+    flat = signed_areas(atlas.uvs)
+    by_chart = np.bincount(atlas.charts, flat) / np.bincount(atlas.charts, world)
+    assert np.allclose(by_chart, by_chart[0], rtol=1e-6)
+    density = np.sqrt(flat / world)
     order = np.argsort(density)
     share = np.cumsum(world[order]) / world.sum()
     low, high = density[order][np.searchsorted(share, [0.05, 0.95])]
-    assert high / low < 2  # nine tenths of the surface
+    assert high / low < 1.55  # nine tenths of the surface; 1.2 on generated chairs
+    assert density.max() / density.min() < 1.6 / STEEPEST
 
 
 def test_the_square_is_used(case):
     _, _, atlas = case
-    assert np.abs(signed_areas(atlas.uvs)).sum() > 0.2
+    assert signed_areas(atlas.uvs).sum() > 0.3
 
 
 def test_gutters(case):
@@ -75,11 +89,12 @@ def test_gutters(case):
     rows, columns = np.nonzero(owner >= 0)
     assert min(rows.min(), columns.min()) >= 8
     assert max(rows.max(), columns.max()) <= SIZE - 9
-    for chart in np.unique(atlas.charts):
-        others = (owner >= 0) & (owner != chart)
-        mine = owner == chart
-        if mine.any() and others.any():
-            assert ndimage.distance_transform_edt(~others)[mine].min() >= 9
+    for dy in range(9):
+        for dx in range(-8, 9):
+            if dx * dx + dy * dy < 81:
+                here = owner[: SIZE - dy, max(0, -dx) : SIZE - max(0, dx)]
+                there = owner[dy:, max(0, dx) : SIZE - max(0, -dx)]
+                assert not ((here >= 0) & (there >= 0) & (here != there)).any()
 
 
 def test_charts_are_connected_in_the_square(case):
@@ -88,57 +103,36 @@ def test_charts_are_connected_in_the_square(case):
     keys = np.stack([atlas.charts.repeat(3), faces.reshape(-1)], axis=1)
     _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     corners = atlas.uvs.reshape(-1, 2)
-    apart = np.linalg.norm(corners - corners[first][inverse.reshape(-1)], axis=1) > 1e-6
-    assert apart.mean() < 0.02  # xatlas may cut a chart open along an edge
+    assert np.abs(corners - corners[first][inverse.reshape(-1)]).max() < 1e-9
 
 
-def test_the_same_mesh_gives_the_same_atlas():
-    first, second = (unwrap(*MESHES["chair"]) for _ in range(2))
-    assert np.array_equal(first.uvs, second.uvs)
-    assert np.array_equal(first.charts, second.charts)
+def test_the_same_mesh_gives_the_same_atlas_in_every_process(tmp_path):
+    vertices, faces = MESHES["chair"]
+    np.savez(tmp_path / "mesh.npz", vertices=vertices, faces=faces)
+    program = (
+        "import sys, numpy as np; from gan3d_core.surfacing.atlas import unwrap; mesh = np.load(sys.argv[1]);"
+        "np.save(sys.argv[2], unwrap(mesh['vertices'], mesh['faces']).uvs)"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "mesh.npz", tmp_path / "uvs.npy"], check=True)
+    assert np.array_equal(np.load(tmp_path / "uvs.npy"), unwrap(vertices, faces).uvs)
 
 
-def test_time_limit_falls_back_to_boxes():
-    vertices, faces = MESHES["torus"]
-    atlas = unwrap(vertices, faces, time_limit=0.0)
-    uvs, _ = box_atlas(vertices, faces, 1.2 * GUTTER, SIZE)
-    assert np.array_equal(atlas.uvs, uvs)
-
-
-@pytest.mark.parametrize("program", ["raise SystemExit(3)", "print('rubbish')", ""])
-def test_a_child_that_fails_falls_back_to_boxes(program, monkeypatch, tmp_path):
-    broken = tmp_path / "broken.py"
-    broken.write_text(program)
-    real = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **kw: real([*command[:-1], str(broken)], **kw))
-    vertices, faces = MESHES["torus"]
+def test_borders_follow_the_edges_of_a_chair():
+    """A chair of boxes is cut along its edges, into not many more charts than it has sides."""
+    vertices, faces = MESHES["chair"]
     atlas = unwrap(vertices, faces)
-    assert np.array_equal(atlas.uvs, box_atlas(vertices, faces, 1.2 * GUTTER, SIZE)[0])
+    assert atlas.charts.max() + 1 <= 40  # 26 sides of a seat, a back and four legs
+    areas = np.bincount(atlas.charts, np.linalg.norm(face_vectors(vertices, faces), axis=1))
+    assert np.sort(areas)[-26:].sum() > 0.97 * areas.sum()
 
 
-def test_a_child_that_cannot_start_falls_back_to_boxes(monkeypatch, tmp_path):
-    vertices, faces = MESHES["torus"]
-    monkeypatch.setattr(atlas_module.sys, "executable", str(tmp_path / "no-python"))
-    atlas = unwrap(vertices, faces)
-    assert np.array_equal(atlas.uvs, box_atlas(vertices, faces, 1.2 * GUTTER, SIZE)[0])
-
-
-def test_cancelling_ends_the_child(monkeypatch):
-    children = []
-    real = subprocess.Popen
-
-    def start(*arguments, **keywords):
-        children.append(real(*arguments, **keywords))
-        return children[-1]
-
-    monkeypatch.setattr(atlas_module.subprocess, "Popen", start)
-
+def test_cancelling():
     def cancel(fraction):
-        raise CancelledError("Cancelled.")
+        if fraction > 0.5:
+            raise CancelledError("Cancelled.")
 
     with pytest.raises(CancelledError):
         unwrap(*MESHES["chair"], cancel)
-    assert [child.returncode is not None for child in children] == [True]
 
 
 @pytest.mark.parametrize("count", [1, 7, 200, 2000])
@@ -155,15 +149,24 @@ def test_packing_never_overlaps_or_leaves_the_square(count):
     assert overlap_share(placed, SIZE) == 0
 
 
-def test_a_child_that_starts_slowly_gets_the_whole_mesh(monkeypatch, tmp_path):
-    """More than a pipe holds, to a child that reads only after the first wait for it is over."""
-    vertices, faces = mesh(torus(0.6, 0.25), 100_000)
-    assert faces.nbytes // 2 > 1 << 16
-    program = Path(atlas_module.__file__).with_name("unwrap_process.py")
-    slow = tmp_path / "slow.py"
-    slow.write_text(f"import runpy, time\ntime.sleep(0.6)\nrunpy.run_path({str(program)!r}, run_name='__main__')\n")
-    expected = unwrap(vertices, faces)
-    real = subprocess.Popen
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **kw: real([*command[:-1], str(slow)], **kw))
-    assert np.array_equal(unwrap(vertices, faces, time_limit=60).uvs, expected.uvs)
-    assert not np.array_equal(box_atlas(vertices, faces, 1.2 * GUTTER, SIZE)[0], expected.uvs)
+def test_more_charts_than_gutters_have_room_for():
+    """Gutters give way before the charts become specks."""
+    count = 100
+    corners = np.tile(np.array([[[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]]), (count, 1, 1))
+    placed = pack(corners, np.arange(count), 0.1)
+    assert overlap_share(placed, SIZE) == 0
+    assert signed_areas(placed).sum() > 0.04
+
+
+def test_small_charts_lie_in_the_hollow_of_a_large_one():
+    """A ring's hollow is used: rectangles around the charts would not fit at this scale."""
+    side = np.array([[0, 0], [1, 0], [1, 0.1], [0, 0.1]])
+    ring = [side, 1 - side, side[::-1, ::-1], 1 - side[::-1, ::-1]]
+    block = 0.7 * np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    quads = np.array([*ring, block])
+    corners = np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]])
+    charts = np.tile([0, 0, 0, 0, 1], 2)
+    placed = pack(corners, charts, 0.004)
+    scale = np.sqrt(signed_areas(placed)[4] / signed_areas(corners)[4])
+    assert scale > 0.9
+    assert (signed_areas(placed) > 0).all()
