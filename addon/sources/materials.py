@@ -125,7 +125,8 @@ def _shader(tree: bpy.types.NodeTree) -> bpy.types.Node:
 
 def _origin(socket: bpy.types.NodeSocket) -> tuple[Any, Any]:
     """The node and the socket that a linked socket gets its value from."""
-    return socket.links[0].from_node, socket.links[0].from_socket
+    links: Any = socket.links
+    return links[0].from_node, links[0].from_socket
 
 
 def _trace(socket: bpy.types.NodeSocket) -> Channel:
