@@ -23,7 +23,7 @@ from .views import PICTURES, render_views
 
 __all__ = ["PICTURES", "RecordSettings", "identity", "make_record", "normalised"]
 
-REVISION = 3
+REVISION = 4
 """Raised when the same settings and sources give other records."""
 _GRIDS = (8, 256)
 
