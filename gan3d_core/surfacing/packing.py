@@ -230,15 +230,16 @@ def _smallest_square(charts: list[list[_Outline]]) -> _Layout:
     cells = np.array([sum(length for _, _, length in outlines[0].runs) for outlines in charts])
     width, height = np.array([[outlines[0].width, outlines[0].height] for outlines in charts]).T
     orders = [np.argsort(-key, kind="stable") for key in (cells, np.maximum(width, height), width + height)]
-    too_small = int(np.sqrt(cells.sum()))
-    side = int(1.15 * too_small) + 1
+    least = too_small = int(np.sqrt(cells.sum()))
+    side = int(1.15 * least) + 1
     best = None
     while best is None:
         best = _place(charts, orders[0], side)
         if best is None:
             too_small, side = side, int(1.08 * side) + 1
     for order in orders:
-        low = too_small
+        # What was too small for the first order need not be for another.
+        low = too_small if order is orders[0] else least
         side = best.side - 1 if order is not orders[0] else (low + best.side) // 2
         while low < side < best.side and best.side - low > TOLERANCE * best.side:
             layout = _place(charts, order, side)
