@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 CATALOGUE: dict[str, str] = {
     "threedgan": "volumetric:VolumetricGenerator",
     "textured": "textured:TexturedGenerator",
-    "triplane": "triplane:TriplaneGenerator",
 }
 
 

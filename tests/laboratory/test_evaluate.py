@@ -247,4 +247,4 @@ def test_bad_requests(dataset, tmp_path, capsys):
     assert "nothing" in capsys.readouterr().err
     for wrong in (["--count", "2"], ["--truncation", "1.5"], ["--views", "0"], ["--size", "8"]):
         with pytest.raises(SystemExit):
-            evaluate.main(["chair-triplane", str(dataset), str(tmp_path), *wrong])
+            evaluate.main(["chair-textured", str(dataset), str(tmp_path), *wrong])
