@@ -33,8 +33,12 @@ LIGHT = (
 Import = tuple[Path, int, str]
 
 
+# Scripts that the Python of another environment runs, beside packages of that environment; nothing here imports them.
+ELSEWHERE = ROOT / "training" / "infinigen" / "inside"
+
+
 def python_files(package: str) -> list[Path]:
-    return sorted((ROOT / package).rglob("*.py"))
+    return sorted(path for path in (ROOT / package).rglob("*.py") if ELSEWHERE not in path.parents)
 
 
 def module_name(path: Path) -> str:
@@ -141,6 +145,13 @@ def test_importing_the_core_loads_nothing_else() -> None:
     """`import gan3d_core` is what `--version`, the build and every sub-module pay."""
     loaded = modules_after("import gan3d_core") - modules_after("pass")
     assert loaded <= {"gan3d_core"}
+
+
+def test_nothing_imports_what_runs_elsewhere():
+    module = ".".join(ELSEWHERE.relative_to(ROOT).parts)
+    packages = ("gan3d_core", "addon", "training", "tools", "benchmarks", "tests")
+    importers = [path for package in packages for path, _, name in imports_in(package) if name.startswith(module)]
+    assert importers == []
 
 
 def test_the_tests_of_the_arrows_can_fail() -> None:
