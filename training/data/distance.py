@@ -137,8 +137,9 @@ class SignedDistance:
         """(N, P) bool: whether there is no inside a quarter of a voxel behind points (N, P, 3) of triangles."""
         normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
-        behind = points - 0.25 * self._voxel * normal[:, None]
-        return (self.plain(behind.reshape(-1, 3)) >= 0).reshape(points.shape[:2])
+        back = -normal[:, None].repeat(points.shape[1], axis=1).reshape(-1, 3)
+        behind = points.reshape(-1, 3) + 0.25 * self._voxel * back
+        return ~self._is_inside(behind, back).reshape(points.shape[:2])
 
     def plain(self, points: np.ndarray) -> np.ndarray:
         """(N,) float32 signed distances at (N, 3) points, before thin parts are thickened."""
