@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-SEEDS = (1, 9, 2, 36)
+SEEDS = (11, 42, 44, 33)
 """The chairs of the demo, from left to right: chosen so that the shipped checkpoint shows four kinds of chair."""
 
 LIBRARIES_HINT = (
