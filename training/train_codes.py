@@ -53,6 +53,9 @@ class CodesRecipe:
     mapping_layers: int = 4
     posterior_noise: float = 1.0
     """How much of the encoder's own uncertainty is added to the real codes: it fills the gaps between them."""
+    texture_shuffle: float = 0.5
+    """Share of the real pairs of codes whose texture is another shape's. Data show each shape with one surface only;
+    without this the texture follows from the shape, and no z changes it."""
     ema_steps: float = 500.0
     sheet_every: int = 2000
     snapshot_every: int = 500
@@ -179,8 +182,13 @@ class CodesTrainer:
         return torch.randn(size, generator=self.noise).to(self.device)
 
     def _real(self) -> torch.Tensor:
-        index = torch.randint(len(self.codes), (self.recipe.batch,), generator=self.noise).to(self.device)
-        return self.codes[index] + self.spread[index] * self._draw(self.recipe.batch, self.codes.shape[1])
+        count, cut = self.recipe.batch, self.mapping.geometry_code
+        shape, surface = torch.randint(len(self.codes), (2, count), generator=self.noise).to(self.device)
+        shuffled = torch.rand(count, generator=self.noise).to(self.device) < self.recipe.texture_shuffle
+        surface = torch.where(shuffled, surface, shape)
+        codes = torch.cat([self.codes[shape, :cut], self.codes[surface, cut:]], 1)
+        spread = torch.cat([self.spread[shape, :cut], self.spread[surface, cut:]], 1)
+        return codes + spread * self._draw(count, self.codes.shape[1])
 
     def train_step(self) -> dict[str, float]:
         recipe = self.recipe
@@ -249,7 +257,7 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> T
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), 4, 1)
     mean, log_variance = autoencoder.codes(data)
     if data.colored.any():  # the texture code of a shape without known colours means nothing
-        known = torch.from_numpy(data.colored > 0).to(mean.device)
+        known = torch.from_numpy(data.colored > 0).to(device)
         mean, log_variance = mean[known], log_variance[known]
     trainer = CodesTrainer(recipe, autoencoder.recipe.options, mean.clone(), log_variance.clone(), device)
     loop.restore(trainer, folder)
