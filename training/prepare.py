@@ -23,7 +23,7 @@ from .data.record import RecordSettings
 from .data.source import SourceFile
 from .progress import ProgressLine
 
-COMMANDS = {"inspect": "training.inspection.command"}
+COMMANDS = {"infinigen": "training.infinigen.command", "inspect": "training.inspection.command"}
 """Words that may stand in the place of SOURCE, and the modules whose `main(arguments) -> int` they call."""
 
 
@@ -65,7 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m training.prepare",
         description=__doc__,
-        epilog="Other command: `inspect DATASET` writes a page about a dataset. (A source of that name is ./inspect.)",
+        epilog="Other commands: `inspect DATASET` writes a page about a dataset, `infinigen CATEGORY COUNT FOLDER` "
+        "makes furniture. (Sources of those names are ./inspect and ./infinigen.)",
     )
     parser.add_argument("source", help="folder of meshes or voxels, ShapeNet, ModelNet, or a .blend file")
     parser.add_argument("dataset", help="folder to make, or to go on with")

@@ -67,8 +67,8 @@ def worker_environment_dir() -> Path:
     return root / f"worker-{requirements_digest()[:8]}"
 
 
-def requirements_digest() -> str:
-    return hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
+def requirements_digest(requirements: Path = REQUIREMENTS) -> str:
+    return hashlib.sha256(requirements.read_bytes()).hexdigest()
 
 
 def environment_python(folder: str | os.PathLike[str]) -> Path:
@@ -76,11 +76,11 @@ def environment_python(folder: str | os.PathLike[str]) -> Path:
     return Path(folder) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def is_complete(folder: str | os.PathLike[str]) -> bool:
+def is_complete(folder: str | os.PathLike[str], requirements: Path = REQUIREMENTS) -> bool:
     """Whether a folder is an environment that GAN3D made, finished, from today's requirements."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         stamp = json.loads((Path(folder) / STAMP).read_text("utf-8"))
-        return stamp.get("complete") is True and stamp.get("requirements") == requirements_digest()
+        return stamp.get("complete") is True and stamp.get("requirements") == requirements_digest(requirements)
     return False
 
 

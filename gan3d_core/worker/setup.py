@@ -60,6 +60,8 @@ class EnvironmentSetup:
         base_python: the Python that makes it, 3.11 or newer; None = this very Python.
         index_url: see `setup_commands`.
         commands: other steps than `setup_commands`.
+        requirements: the file whose content the environment stands for; another one makes it anew.
+        name: what to call it in errors.
     """
 
     def __init__(
@@ -68,9 +70,12 @@ class EnvironmentSetup:
         base_python: str | None = None,
         index_url: str | None = None,
         commands: Sequence[Sequence[str]] | None = None,
+        requirements: Path = environment.REQUIREMENTS,
+        name: str = "the worker's environment",
     ) -> None:
         self.folder = Path(folder) if folder is not None else environment.worker_environment_dir()
         self.commands = commands if commands is not None else setup_commands(self.folder, base_python, index_url)
+        self.requirements, self.name = requirements, name
         self.state = "running"
         """`running`, `done`, `failed` or `cancelled`; changes only inside `poll`."""
         self.error: Gan3DError | None = None
@@ -112,27 +117,28 @@ class EnvironmentSetup:
 
     def _work(self) -> None:
         try:
-            with _lock(self.folder) as lock:
+            with _lock(self.folder, self.name) as lock:
                 self._make(lock)
         except Gan3DError as error:
             self._outcome = error
         except OSError as error:
             self._outcome = WorkerStartError(
-                f"The worker's environment cannot be made in {self.folder}: {error}.",
+                f"{_capital(self.name)} cannot be made in {self.folder}: {error}.",
                 "Check that the disk has room and that you may write there.",
             )
 
     def _make(self, lock: int) -> None:
-        if environment.is_complete(self.folder):
+        if environment.is_complete(self.folder, self.requirements):
             self._lines.put(f"The environment in {self.folder} is complete.")
             return
-        _claim(self.folder)
+        _claim(self.folder, self.requirements, self.name)
         try:
             for command in self.commands:
                 self._run(command, lock)
                 self.step += 1
             self._check_cancelled()
-            _stamp(self.folder, complete=True, created=bool(_read_stamp(self.folder).get("created")))
+            created = bool(_read_stamp(self.folder).get("created"))
+            _stamp(self.folder, self.requirements, complete=True, created=created)
         except BaseException:
             _clear(self.folder)
             raise
@@ -166,7 +172,7 @@ class EnvironmentSetup:
         self._check_cancelled()
         if code != 0:
             raise WorkerStartError(
-                f"Setting up the worker's environment failed (exit code {code}):\n" + "\n".join(self._tail),
+                f"Setting up {self.name} failed (exit code {code}):\n" + "\n".join(self._tail),
                 "Check the network connection and the free space on the disk, then try again.",
             )
 
@@ -178,13 +184,17 @@ class EnvironmentSetup:
 
     def _check_cancelled(self) -> None:
         if self._cancelled.is_set():
-            raise CancelledError("Setting up the worker was cancelled.")
+            raise CancelledError(f"Setting up {self.name} was cancelled.")
 
 
-def _claim(folder: Path) -> None:
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _claim(folder: Path, requirements: Path = environment.REQUIREMENTS, name: str = "the worker's environment") -> None:
     """Make the folder, or take over one that an earlier attempt has left half-made."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise WorkerStartError(f"{folder} is in the way of the worker's environment.", "Move it elsewhere.")
+        raise WorkerStartError(f"{folder} is in the way of {name}.", "Move it elsewhere.")
     if folder.is_dir() and any(folder.iterdir()):
         if not _read_stamp(folder):
             raise WorkerStartError(
@@ -193,15 +203,15 @@ def _claim(folder: Path) -> None:
         _clear(folder)
     created = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    _stamp(folder, complete=False, created=created)
+    _stamp(folder, requirements, complete=False, created=created)
 
 
-def _stamp(folder: Path, *, complete: bool, created: bool) -> None:
+def _stamp(folder: Path, requirements: Path, *, complete: bool, created: bool) -> None:
     content = {
         "made_by": _OWNER,
         "complete": complete,
         "created": created,
-        "requirements": environment.requirements_digest(),
+        "requirements": environment.requirements_digest(requirements),
     }
     write_text(folder / environment.STAMP, json.dumps(content, indent=2) + "\n")
 
@@ -233,7 +243,7 @@ def _clear(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _lock(folder: Path) -> Iterator[int]:
+def _lock(folder: Path, name: str) -> Iterator[int]:
     """Keep two Blenders from making one environment. The system drops the lock when all who hold it have died."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with open(folder.with_name(folder.name + ".lock"), "a+b") as file:
@@ -248,7 +258,7 @@ def _lock(folder: Path) -> Iterator[int]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise WorkerStartError(
-                "The worker's environment is being set up by another program.", "Wait until that has finished."
+                f"{_capital(name)} is being set up by another program.", "Wait until that has finished."
             ) from None
         yield file.fileno()
 
