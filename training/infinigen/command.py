@@ -15,7 +15,7 @@ from .catalogue import CATALOGUE, EVALUATION_SEED, check_seeds
 from .generate import generate
 from .process import GeneratorProcess
 
-LIMIT_S = 300.0
+LIMIT_S = 600.0
 
 
 def main(arguments: list[str]) -> int:
