@@ -72,6 +72,14 @@ class ImageDiscriminator(nn.Module):
             else None
         )
 
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                # He et al. 2015, equation 15. PyTorch's own start loses the signal over so many layers: the critic would
+                # be blind for its first hundreds of steps.
+                nn.init.kaiming_normal_(module.weight, a=0.2)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """(N, C, S, S) in [−1, 1] and (N, condition_size) to (N,)."""
         features = self.blocks(F.leaky_relu(self.stem(images), 0.2))
