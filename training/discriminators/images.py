@@ -74,8 +74,8 @@ class ImageDiscriminator(nn.Module):
 
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                # He et al. 2015, equation 15. PyTorch's own start loses the signal over so many layers: the critic would
-                # be blind for its first hundreds of steps.
+                # He et al. 2015, equation 15. PyTorch's own start loses the signal over so many layers: the critic
+                # would be blind for its first hundreds of steps.
                 nn.init.kaiming_normal_(module.weight, a=0.2)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
