@@ -271,6 +271,12 @@ def test_bad_settings(dataset, tmp_path):
     (tmp_path / "run3" / "snapshot.pt").write_bytes(b"rubbish")
     with pytest.raises(TrainingError, match="cannot be read"):
         train_gan(GAN, dataset, tmp_path / "run3", "cpu")
+    train_autoencoder(dataclasses.replace(AUTOENCODER, steps=1), dataset, tmp_path / "planes", "cpu")
+    codes = CodesRecipe("codes", "chair", autoencoder=str(tmp_path / "planes"), batch=8)
+    with pytest.raises(TrainingError, match="labelled 'kind=Throne'"):
+        train_codes(dataclasses.replace(codes, only="kind=Throne"), dataset, tmp_path / "run5", "cpu")
+    with pytest.raises(TrainingError, match="is no label"):
+        train_codes(dataclasses.replace(codes, only="kind"), dataset, tmp_path / "run6", "cpu")
     with pytest.raises(TrainingError, match="holds no autoencoder run"):
         train_codes(CodesRecipe("codes", "chair", autoencoder=str(tmp_path)), dataset, tmp_path / "run4", "cpu")
 
