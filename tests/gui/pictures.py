@@ -46,11 +46,11 @@ def generate_button():
     """Where the Generate button is on the screen, from the top left.
 
     Blender does not tell; the row is the same distance below the region's top in every version: the panel's header, and
-    five rows above it.
+    six rows above it.
     """
     window, area = view3d()  # noqa: F821
     region = ui_region(area)  # noqa: F821
-    return region.x + region.width // 2 - 20, window.height - (region.y + region.height) + 176
+    return region.x + region.width // 2 - 20, window.height - (region.y + region.height) + 199
 
 
 def until(condition):
