@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
+from gan3d_core.errors import TrainingError
+
 from .progress import ProgressLine
 from .run_folder import RunFolder
 
@@ -46,6 +48,22 @@ def restore(trainer: Trainer, folder: RunFolder) -> None:
     state = folder.load()
     if state is not None:
         trainer.restore(state)
+
+
+def descend(
+    loss: torch.Tensor, optimiser: torch.optim.Optimizer, report: dict[str, float], name: str, step: int
+) -> None:
+    """One step of an optimiser down a loss, which is reported under its name.
+
+    Raises:
+        TrainingError: the loss is not a number; nothing has been changed then.
+    """
+    if not torch.isfinite(loss):
+        raise TrainingError(f"{name} is not a number at step {step}.", "Lower the learning rates.")
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    report[name] = float(loss.detach())
 
 
 def run(

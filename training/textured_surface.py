@@ -16,7 +16,7 @@ import torch
 
 from gan3d_core.errors import TrainingError
 from gan3d_core.field import cell_centres, lattice
-from gan3d_core.generators.textured import TRUNCATION, Planes, TexturedGenerator
+from gan3d_core.generators.textured import TRUNCATION, Planes, TexturedGenerator, reach
 
 from .isosurface import scattered_isosurface
 from .rendering.antialias import outline_blend
@@ -76,8 +76,7 @@ def surfaces(
         coarse: (N, coarse³) as `coarse_distance` gives it; read without its gradient.
     """
     factor = resolution.fine // resolution.coarse
-    # A coarse centre this far from the surface has no fine cell at it; learned distances are not exact, so twice that.
-    reach = min(2.0 * np.sqrt(3.0) / resolution.coarse, 0.95 * TRUNCATION)
+    near = reach(resolution.coarse)
     centres = torch.as_tensor(cell_centres(resolution.fine), device=coarse.device, dtype=torch.float32)
     corners = []
 
@@ -101,7 +100,7 @@ def surfaces(
         values = coarse.detach()
         for axis in (1, 2, 3):
             values = values.repeat_interleave(factor, axis)
-        places = [(one.abs() < reach).nonzero() for one in values]
+        places = [(one.abs() < near).nonzero() for one in values]
         found = distances(places)
         for one, place, known in zip(values, places, found, strict=True):
             one[tuple(place.unbind(1))] = known
@@ -114,7 +113,6 @@ def surfaces(
 
 def _corners_of_crossed_cells(values: torch.Tensor) -> torch.Tensor:
     """(K, 3) int64: the corners of the cells (of which lattice points are the corners) whose corners differ in sign."""
-    values = values.clone()
     border = torch.ones_like(values, dtype=torch.bool)
     border[1:-1, 1:-1, 1:-1] = False
     inside = (values < 0) & ~border
@@ -157,8 +155,8 @@ def pictures(
     owner = cameras.mesh[fragments.camera]
     chosen = [(owner == index).nonzero()[:, 0] for index in range(len(meshes))]
     found = _at_points(generator.material, planes, [points[index] for index in chosen])
-    order = torch.cat(chosen)
-    materials = torch.zeros_like(torch.cat(found)).index_copy(0, order, torch.cat(found))
+    grouped = torch.cat(found)
+    materials = torch.zeros_like(grouped).index_copy(0, torch.cat(chosen), grouped)
     seen = materials.new_ones(len(materials), 1)
     image = fragments.spread(torch.cat([materials, seen], 1))  # (N, S, S, 6)
     if len(packed.faces):

@@ -159,7 +159,7 @@ class GanTrainer:
             report.update(self._critic_step(data))
         self.critic.requires_grad_(False)
         loss = self.objective.generator(self._judge(self._generate()))
-        self._apply(loss, self.generator_optimiser, report, "generator_loss")
+        loop.descend(loss, self.generator_optimiser, report, "generator_loss", self.step)
         self.critic.requires_grad_(True)
         self.step += 1
         averaging.update(self.average, self.generator, self.step, self.recipe.ema_steps)
@@ -182,23 +182,15 @@ class GanTrainer:
         if self.objective.logits and self.accuracy > recipe.accuracy_gate:
             report["critic_loss"] = float(loss.detach())
             return report
-        self._apply(loss, self.critic_optimiser, report, "critic_loss")
+        loop.descend(loss, self.critic_optimiser, report, "critic_loss", self.step)
         if recipe.clip:
             clip_weights(self.critic, recipe.clip)
         # d_reg
         if recipe.r1_weight and self.critic_step % recipe.r1_every == 0:
             penalty = r1_penalty(self._judge, real)
-            self._apply(recipe.r1_weight * recipe.r1_every * penalty, self.critic_optimiser, report, "r1")
+            loop.descend(recipe.r1_weight * recipe.r1_every * penalty, self.critic_optimiser, report, "r1", self.step)
         self.critic_step += 1
         return report
-
-    def _apply(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer, report: dict[str, float], name: str) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingError(f"{name} is not a number at step {self.step}.", "Lower the learning rates.")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        report[name] = float(loss.detach())
 
 
 def train_gan(recipe: GanRecipe, dataset: Path, run: Path, device: str) -> GanTrainer:

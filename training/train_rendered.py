@@ -205,15 +205,15 @@ class RenderedTrainer:
         crossover = 1 + int(where * (self.generator.levels - 1))
         return self.generator.synthesise(codes, self.generator.map(z[1], label), crossover), label
 
-    def _make(self) -> tuple[Pictures, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Generate: pictures, conditions, coarse distances (N, R, R, R) in units of TRUNCATION, and labels."""
+    def _make(self) -> tuple[Pictures, torch.Tensor, torch.Tensor]:
+        """Generate: pictures, conditions, and coarse distances (N, R, R, R) in units of TRUNCATION."""
         recipe = self.recipe
         planes, label = self._planes(recipe.batch)
         cameras = Cameras.draw(recipe.batch, self.noise).to(self.device)
         coarse = coarse_distance(self.generator, planes, recipe.coarse)
         meshes = surfaces(self.generator, planes, self.resolution, coarse)
         seen = pictures(self.generator, planes, meshes, cameras, recipe.image_size)
-        return seen, self._condition(cameras, label), coarse / TRUNCATION, label
+        return seen, self._condition(cameras, label), coarse / TRUNCATION
 
     def _condition(self, cameras: Cameras, label: torch.Tensor) -> torch.Tensor:
         known = camera_condition(cameras.azimuth, cameras.elevation)
@@ -222,8 +222,10 @@ class RenderedTrainer:
         return known
 
     def _judge(self, seen: Pictures, condition: torch.Tensor, volumes: torch.Tensor) -> list[torch.Tensor]:
-        colours = torch.cat([seen.materials, seen.silhouette], 1) * 2 - 1
-        verdicts = [self.colour_critic(colours, condition), self.outline_critic(seen.silhouette * 2 - 1, condition)]
+        verdicts = [
+            self.colour_critic(_colours(seen), condition),
+            self.outline_critic(seen.silhouette * 2 - 1, condition),
+        ]
         if self.recipe.volume_weight:
             verdicts.append(self.volume_critic(volumes))
         return verdicts
@@ -248,29 +250,28 @@ class RenderedTrainer:
     def _critic_step(self, real: PictureBatch, report: dict[str, float]) -> None:
         # d_main
         with torch.no_grad():
-            fake, fake_condition, fake_volumes, _ = self._make()
+            fake, fake_condition, fake_volumes = self._make()
         seen = Pictures(real.pictures.materials.to(self.device), real.pictures.silhouette.to(self.device))
         condition = self._condition(real.cameras.to(self.device), real.labels.to(self.device))
         volumes = real.volumes.to(self.device)
         on_real = self._judge(seen, condition, volumes)
         on_fake = self._judge(fake, fake_condition, fake_volumes[:, None])
         losses = [self.objective.critic(*pair) for pair in zip(on_real, on_fake, strict=True)]
-        self._apply(torch.stack(losses).sum(), self.critic_optimiser, report, "critic_loss")
+        loop.descend(torch.stack(losses).sum(), self.critic_optimiser, report, "critic_loss", self.step)
         for name, real_score, fake_score in zip(("colour", "outline", "volume"), on_real, on_fake, strict=False):
             report[f"{name}_gap"] = float((real_score.mean() - fake_score.mean()).detach())
         # d_reg
         if self.recipe.r1_weight and self.step % self.recipe.r1_every == 0:
-            colours = torch.cat([seen.materials, seen.silhouette], 1) * 2 - 1
             weight = self.recipe.r1_weight * self.recipe.r1_every
-            penalty = r1_penalty(lambda at: self.colour_critic(at, condition), colours)
+            penalty = r1_penalty(lambda at: self.colour_critic(at, condition), _colours(seen))
             penalty = penalty + r1_penalty(lambda at: self.outline_critic(at, condition), seen.silhouette * 2 - 1)
             if self.recipe.volume_weight:
                 penalty = penalty + r1_penalty(self.volume_critic, volumes)
-            self._apply(weight * penalty, self.critic_optimiser, report, "r1")
+            loop.descend(weight * penalty, self.critic_optimiser, report, "r1", self.step)
 
     def _generator_step(self, report: dict[str, float]) -> None:
         # g_main and g_reg: the regularisers need what the generator made anyway.
-        seen, condition, coarse, _ = self._make()
+        seen, condition, coarse = self._make()
         verdicts = self._judge(seen, condition, coarse[:, None])
         weights = (1.0, 1.0, self.recipe.volume_weight)
         main = sum(w * self.objective.generator(v) for w, v in zip(weights, verdicts, strict=False))
@@ -278,17 +279,14 @@ class RenderedTrainer:
         signs = sign_regulariser(coarse)
         outside = _outside_is_positive(coarse)
         total = main + self.recipe.sign_weight * signs + self.recipe.outside_weight * outside
-        self._apply(total, self.generator_optimiser, report, "generator_loss")
+        loop.descend(total, self.generator_optimiser, report, "generator_loss", self.step)
         report |= {"signs": float(signs.detach()), "outside": float(outside.detach())}
         report["covered"] = float(seen.silhouette.detach().mean())
 
-    def _apply(self, loss: torch.Tensor, optimiser: torch.optim.Optimizer, report: dict[str, float], name: str) -> None:
-        if not torch.isfinite(loss):
-            raise TrainingError(f"{name} is not a number at step {self.step}.", "Lower the learning rates.")
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        report[name] = float(loss.detach())
+
+def _colours(seen: Pictures) -> torch.Tensor:
+    """(N, 6, S, S) in [−1, 1]: what the critic of colours sees."""
+    return torch.cat([seen.materials, seen.silhouette], 1) * 2 - 1
 
 
 def _outside_is_positive(values: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,12 @@ TRUNCATION = 0.1
 MATERIAL_CHANNELS = 5  # sRGB base colour, roughness, metallic
 
 
+def reach(cells: int) -> float:
+    """The distance at the centre of one of `cells`³ cells beyond which no surface is inside that cell or touches its
+    neighbours. Learned distances are not exact, so it is twice what exact ones would need, within the truncation."""
+    return min(2.0 * np.sqrt(3.0) / cells, 0.95 * TRUNCATION)
+
+
 class Mapping(nn.Module):
     """z → code, a perceptron whose output is spread like the codes it was trained to imitate.
 
@@ -290,10 +296,7 @@ class TexturedField:
             return self._distance(lattice(resolution)).reshape((resolution,) * 3)
         far = self.values(coarse)
         values = far.repeat(4, 0).repeat(4, 1).repeat(4, 2)
-        # Beyond this no surface can be inside the coarse cell or touch its neighbours; learned distances are not exact,
-        # so the reach is twice what exact ones would need, within the truncation.
-        reach = min(2.0 * np.sqrt(3.0) / coarse, 0.95 * TRUNCATION)
-        near = (np.abs(far) < reach).repeat(4, 0).repeat(4, 1).repeat(4, 2)
+        near = (np.abs(far) < reach(coarse)).repeat(4, 0).repeat(4, 1).repeat(4, 2)
         values[near] = self._distance(lattice(resolution)[near.reshape(-1)])
         return values
 

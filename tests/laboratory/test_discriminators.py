@@ -7,6 +7,7 @@ import torch
 
 from gan3d_core.errors import TrainingError
 from training import discriminators
+from training.discriminators import minibatch
 from training.discriminators.volumetric import NORMALISATIONS
 
 
@@ -24,14 +25,12 @@ def test_without_batch_statistics_samples_do_not_touch_each_other():
 
 def test_minibatch_deviation_tells_a_collapsed_batch():
     """Zero, up to its epsilon, when all samples are one; it grows with their spread as a standard deviation does."""
-    options = {"channels": [4, 8], "normalisation": "none", "minibatch_std": True}
-    critic = discriminators.build("volumetric", options)
     one = torch.rand(1, 8, 4, 4, 4).repeat(8, 1, 1, 1, 1)
-    assert critic._spread(one).max() < 2e-4
+    assert minibatch.standard_deviation(one).max() < 2e-4
     features = torch.randn(8, 8, 4, 4, 4)
-    spread = critic._spread(features)
+    spread = minibatch.standard_deviation(features)
     assert spread.shape == (8, 1, 4, 4, 4)
-    assert torch.allclose(critic._spread(3 * features), 3 * spread, rtol=1e-4)
+    assert torch.allclose(minibatch.standard_deviation(3 * features), 3 * spread, rtol=1e-4)
     expected = features.reshape(4, 2, -1).std(0, unbiased=False).mean(1)
     assert torch.allclose(spread[:2, 0, 0, 0, 0], expected, rtol=1e-4)
 

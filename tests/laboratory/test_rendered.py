@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small import TEXTURED
 
 from gan3d_core import checkpoints, generators, latent
 from gan3d_core.errors import DatasetError, TrainingError
@@ -29,17 +30,7 @@ SHAPES = Path(__file__).parent.parent / "shapes"
 RECIPE = RenderedRecipe(
     kind="rendered",
     category="chair",
-    options={
-        "latent_size": 12,
-        "texture_latent": 4,
-        "geometry_code": 8,
-        "texture_code": 4,
-        "channels": [8, 8, 8, 8],
-        "texture_channels": [8, 8, 8],
-        "head_width": 16,
-        "mapping_width": 16,
-        "mapping_layers": 2,
-    },
+    options={**TEXTURED, "mapping_layers": 2},
     steps=2,
     batch=2,
     image_size=16,

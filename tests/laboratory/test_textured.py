@@ -5,24 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from small import TEXTURED
 
 from gan3d_core.generators.textured import Codes, TexturedGenerator
-
-OPTIONS = {
-    "latent_size": 12,
-    "texture_latent": 4,
-    "geometry_code": 8,
-    "texture_code": 4,
-    "channels": [8, 8, 8, 8],
-    "texture_channels": [8, 8, 8],
-    "head_width": 16,
-    "mapping_width": 16,
-}
 
 
 def make(**changes) -> TexturedGenerator:
     torch.manual_seed(0)
-    return TexturedGenerator(**{**OPTIONS, **changes}).eval()
+    return TexturedGenerator(**{**TEXTURED, **changes}).eval()
 
 
 def draw(count: int = 2, seed: int = 0) -> torch.Tensor:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small import TEXTURED
 
 from gan3d_core import checkpoints, generators, latent
 from gan3d_core.errors import DatasetError, TrainingError
@@ -45,15 +46,7 @@ GAN = GanRecipe(
 AUTOENCODER = AutoencoderRecipe(
     kind="autoencoder",
     category="chair",
-    options={
-        "latent_size": 12,
-        "texture_latent": 4,
-        "geometry_code": 8,
-        "texture_code": 4,
-        "channels": [8, 8, 8, 8],
-        "texture_channels": [8, 8, 8],
-        "head_width": 16,
-    },
+    options=TEXTURED,
     steps=4,
     batch=2,
     points=256,

@@ -5,21 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 import torch
+from small import TEXTURED
 
 from gan3d_core.generators.textured import TexturedGenerator
 from training.autoencoder import ShapeEncoder, reconstruction_losses
 from training.autoencoder_data import Batch
-
-OPTIONS = {
-    "latent_size": 12,
-    "texture_latent": 4,
-    "geometry_code": 8,
-    "texture_code": 4,
-    "channels": [8, 8, 8, 8],
-    "texture_channels": [8, 8, 8],
-    "head_width": 16,
-    "mapping_width": 16,
-}
 
 
 def batch(colored: list[float]) -> Batch:
@@ -43,7 +33,7 @@ def batch(colored: list[float]) -> Batch:
 
 def losses(given: Batch) -> dict[str, float]:
     torch.manual_seed(0)
-    generator = TexturedGenerator(**OPTIONS)
+    generator = TexturedGenerator(**TEXTURED)
     encoder = ShapeEncoder(generator, 8)
     found = reconstruction_losses(encoder, generator, given, torch.Generator().manual_seed(1))
     return {field.name: float(getattr(found, field.name).detach()) for field in dataclasses.fields(found)}

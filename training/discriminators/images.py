@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from . import minibatch
+
 CAMERA_SIZE = 3
 
 
@@ -47,8 +49,6 @@ class ImageDiscriminator(nn.Module):
         width: of the last, dense layers.
         condition_size: length of what is known of each picture; 0 if nothing is.
     """
-
-    GROUP = 4
 
     def __init__(
         self,
@@ -83,17 +83,9 @@ class ImageDiscriminator(nn.Module):
     def forward(self, images: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
         """(N, C, S, S) in [−1, 1] and (N, condition_size) to (N,)."""
         features = self.blocks(F.leaky_relu(self.stem(images), 0.2))
-        features = F.leaky_relu(self.last(torch.cat([features, self._spread(features)], 1)), 0.2)
+        features = F.leaky_relu(self.last(torch.cat([features, minibatch.standard_deviation(features)], 1)), 0.2)
         features = F.leaky_relu(self.dense(features.flatten(1)), 0.2)
         score = self.out(features)[:, 0]
         if self.condition is not None and condition is not None:
             score = score + (features * self.condition(condition)).sum(1) / math.sqrt(features.shape[1])
         return score
-
-    def _spread(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 4, 4): mean standard deviation within groups of `GROUP` pictures, against collapse (Karras et
-        al. 2018, section 3)."""
-        size = self.GROUP if len(features) % self.GROUP == 0 else len(features)
-        groups = features.unflatten(0, (size, -1))
-        spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().flatten(1).mean(1)
-        return spread.repeat(size)[:, None, None, None].expand(-1, 1, *features.shape[2:])

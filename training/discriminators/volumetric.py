@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from . import minibatch
+
 NORMALISATIONS = ("batch", "none", "spectral")
 
 
@@ -18,8 +20,6 @@ class VolumetricDiscriminator(nn.Module):
             al. 2018), or `none`, which gradient penalties need.
         minibatch_std: tell the last layer how much the batch varies (Karras et al. 2018, section 3), against collapse.
     """
-
-    GROUP = 4
 
     def __init__(
         self,
@@ -51,13 +51,5 @@ class VolumetricDiscriminator(nn.Module):
         """(N, 1, R, R, R) occupancies in [0, 1] to (N,) outputs, large for real."""
         features = self.features(volumes)
         if self.minibatch_std:
-            features = torch.cat([features, self._spread(features)], 1)
+            features = torch.cat([features, minibatch.standard_deviation(features)], 1)
         return self.last(features).flatten()
-
-    def _spread(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 4, 4, 4): mean standard deviation within groups of `GROUP` samples (the whole batch where it is no
-        multiple of that)."""
-        size = self.GROUP if len(features) % self.GROUP == 0 else len(features)
-        groups = features.unflatten(0, (size, -1))
-        spread = (groups.var(0, unbiased=False) + 1e-8).sqrt().flatten(1).mean(1)
-        return spread.repeat(size)[:, None, None, None, None].expand(-1, 1, *features.shape[2:])
