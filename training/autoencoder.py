@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gan3d_core.generators.textured import TRUNCATION, Codes, TexturedGenerator
+from gan3d_core.generators.textured import TRUNCATION, Codes, Planes, TexturedGenerator
 
 from .autoencoder_data import Batch
+from .cells import space_to_depth
 
 
 class VolumeEncoder(nn.Module):
@@ -51,13 +52,12 @@ class ShapeEncoder(nn.Module):
         if self.symmetric:
             distance, material = distance[:, :, 32:], material[:, :, 16:]
         cells = F.avg_pool3d(distance, 2)
-        split = distance.unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).unflatten(6, (-1, 2))
-        split = split.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
+        split = space_to_depth(distance[:, 0])
         pooled = F.adaptive_avg_pool3d(material, (2 if self.symmetric else 4, 4, 4))
         palette = pooled[:, :5] / pooled[:, 5:].clamp_min(1e-3)
-        geometry = self.geometry(split).chunk(2, 1)
+        geometry = self.geometry(split).float().chunk(2, 1)
         texture = self.texture(torch.cat([material, cells], 1)) + self.palette(palette.flatten(1))
-        texture = texture.chunk(2, 1)
+        texture = texture.float().chunk(2, 1)
         return Codes(geometry[0], texture[0]), Codes(geometry[1].clamp(-12, 4), texture[1].clamp(-12, 4))
 
 
@@ -87,17 +87,35 @@ def draw(mean: Codes, log_variance: Codes, noise: torch.Generator) -> Codes:
 
 
 def reconstruction_losses(
-    encoder: ShapeEncoder, generator: TexturedGenerator, batch: Batch, noise: torch.Generator
+    encoder: ShapeEncoder,
+    generator: TexturedGenerator,
+    batch: Batch,
+    noise: torch.Generator,
+    autocast: bool = False,
 ) -> Losses:
     """Encode, draw a code, decode, compare (a variational autoencoder, Kingma & Welling 2014, equation 10).
+
+    Args:
+        autocast: 16-bit convolutions. Points and their distances stay in 32 bits: at 8 bits of mantissa a coordinate is
+            off by half a leg.
+    """
+    with torch.autocast(batch.distance.device.type, torch.bfloat16, enabled=autocast):
+        mean, log_variance = encoder(batch.distance, batch.material)
+        planes = generator.synthesise(draw(mean, log_variance, noise))
+    divergence = torch.stack(
+        [_divergence(mean.geometry, log_variance.geometry), _divergence(mean.texture, log_variance.texture)]
+    ).sum()
+    return dataclasses.replace(decoding_losses(generator, planes, batch, noise), divergence=divergence)
+
+
+def decoding_losses(generator: TexturedGenerator, planes: Planes, batch: Batch, noise: torch.Generator) -> Losses:
+    """Compare decoded planes with the shapes they should be; no divergence, as that is the encoder's.
 
     Distances are clipped to ±TRUNCATION (DeepSDF, equation 4) and their error is counted in units of it. A slat that is
     missed altogether costs little so: its inside is hardly below zero. The same distances through a narrow tanh make it
     cost about as much as a missing seat. Materials are compared on the surface and a little off it, where a texture
     will be baked from a slightly different surface.
     """
-    mean, log_variance = encoder(batch.distance, batch.material)
-    planes = generator.synthesise(draw(mean, log_variance, noise))
 
     points = torch.cat([batch.near, batch.volume], 1)
     target = points[..., 3].clamp(-TRUNCATION, TRUNCATION)
@@ -107,15 +125,12 @@ def reconstruction_losses(
 
     offset = 0.02 * torch.randn((*batch.surface.shape[:2], 1), generator=noise).to(batch.surface)
     at = batch.surface[..., :3] + offset * batch.surface[..., 3:]
-    wrongness = (generator.material(planes, at) - batch.surface_material).abs().mean((1, 2))
-    material = (wrongness * batch.colored).sum() / batch.colored.sum().clamp_min(1)
+    wrongness = (generator.material(planes, at) - batch.surface_material).abs().mean(2)
+    material = (wrongness * batch.known).sum() / batch.known.sum().clamp_min(1)
 
     size = F.smooth_l1_loss(generator.size_head(planes.codes.geometry)[:, 0], batch.log_size)
-    divergence = torch.stack(
-        [_divergence(mean.geometry, log_variance.geometry), _divergence(mean.texture, log_variance.texture)]
-    ).sum()
     wrong = ((found < 0) != (target < 0)).float().mean().detach()
-    return Losses(distance, sharp, material, size, divergence, wrong)
+    return Losses(distance, sharp, material, size, torch.zeros_like(size), wrong)
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

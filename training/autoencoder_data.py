@@ -13,9 +13,11 @@ from .data.store import Dataset
 
 MATERIAL_GRID = 32
 DARKEST = 30
-"""sRGB value (of 255) below which no base colour is learned: coal, the darkest in charts of measured albedo, is
-about there. Baked files hold pure black where a material could not be baked, and no light would ever show such
-a part."""
+"""Darker base colours (sRGB, of 255) are learned as this one: coal, the darkest in charts of measured albedo, is about
+there, and no light would show a darker part."""
+UNKNOWN = 8
+"""Below this in all three channels a base colour is taken for one that could not be baked, as nothing is so black, and
+nothing is learned from it."""
 
 
 @dataclasses.dataclass
@@ -34,8 +36,11 @@ class Batch:
     """(B, S, 5) in [0, 1]."""
     log_size: torch.Tensor
     """(B,) logarithm of the longest side in metres."""
-    colored: torch.Tensor
-    """(B,) one where a shape's materials can be learned from, else zero (a missing texture, voxels)."""
+    known: torch.Tensor
+    """(B, S) one where a point's material can be learned from, else zero (a missing texture, voxels, a failed bake)."""
+
+    def to(self, device: str) -> Batch:
+        return Batch(**{field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)})
 
 
 class AutoencoderData:
@@ -55,13 +60,25 @@ class AutoencoderData:
         self.volume = dataset.stack("volume")
         self.surface = dataset.stack("surface")
         self.material = dataset.stack("material")
+        self.known = (self.material[..., :3] >= UNKNOWN).any(-1)
+        self.known &= np.array([entry.colored for entry in dataset.entries])[:, None]
         self.material[..., :3] = np.maximum(self.material[..., :3], DARKEST)
         self.log_size = np.log(np.array([entry.size_m for entry in dataset.entries], np.float32))
-        self.colored = np.array([entry.colored for entry in dataset.entries], np.float32)
-        self.material_grid = np.stack([_material_grid(s, m) for s, m in zip(self.surface, self.material, strict=True)])
+        self.material_grid = np.stack(
+            [_material_grid(s[k], m[k]) for s, m, k in zip(self.surface, self.material, self.known, strict=True)]
+        )
 
     def __len__(self) -> int:
         return len(self.sdf)
+
+    def known_share(self) -> np.ndarray:
+        """(N,) the share of each surface whose material is known."""
+        return self.known.mean(1)
+
+    def dark_share(self, below: int = 57) -> np.ndarray:
+        """(N,) the share of each surface whose base colour is below this sRGB value (57: linear 0.04, coal) in all
+        three channels."""
+        return (self.material[..., :3] < below).all(-1).mean(1)
 
     def grids(self, index: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         """What the encoder reads of these shapes."""
@@ -88,7 +105,7 @@ class AutoencoderData:
             torch.from_numpy(surface),
             torch.from_numpy(self.material[rows, columns].astype(np.float32) / 255),
             torch.from_numpy(self.log_size[index]),
-            torch.from_numpy(self.colored[index]),
+            torch.from_numpy(self.known[rows, columns].astype(np.float32)),
         )
 
 

@@ -89,8 +89,14 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
         rendered = RenderedTrainer(fill(RenderedRecipe, recipe), "cpu", begin=False)
         rendered.restore(state)
         return rendered.average.eval(), recipe, ("textured", rendered.options), "normal"
+    if recipe["kind"] == "refined":
+        from .train_refined import RefinedRecipe, RefinedTrainer
+
+        refined = RefinedTrainer(fill(RefinedRecipe, recipe), "cpu")
+        refined.restore(state)
+        return refined.average.eval(), recipe, ("textured", recipe["options"]), "normal"
     raise TrainingError(
-        f"A run of kind {recipe['kind']!r} has no generator to ship.", "Name a gan, codes or rendered run."
+        f"A run of kind {recipe['kind']!r} has no generator to ship.", "Name a gan, codes, refined or rendered run."
     )
 
 

@@ -83,7 +83,7 @@ def surfaces(
     def distances(places: list[torch.Tensor]) -> list[torch.Tensor]:
         """At lattice points (K, 3); a symmetric shape's left half is read off its right one."""
         if not generator.symmetric or resolution.fine % 2:
-            return _at_points(generator.distance, planes, [centres[place] for place in places])
+            return at_points(generator.distance, planes, [centres[place] for place in places])
         at, back = [], []
         for place in places:
             right = torch.cat([torch.maximum(place[:, :1], resolution.fine - 1 - place[:, :1]), place[:, 1:]], 1)
@@ -93,7 +93,7 @@ def surfaces(
             one[first] = right
             at.append(centres[one])
             back.append(first)
-        found = _at_points(generator.distance, planes, at)
+        found = at_points(generator.distance, planes, at)
         return [values[first] for values, first in zip(found, back, strict=True)]
 
     with torch.no_grad():
@@ -133,7 +133,7 @@ def _corners_of_crossed_cells(values: torch.Tensor) -> torch.Tensor:
     return needed.nonzero()
 
 
-def _at_points(function, planes: Planes, points: list[torch.Tensor]) -> list[torch.Tensor]:
+def at_points(function, planes: Planes, points: list[torch.Tensor]) -> list[torch.Tensor]:
     """Evaluate `function(planes, (N, P, 3))` at as many points for every shape as it asks for: the rest is padding."""
     longest = max(1, *(len(one) for one in points))
     padded = torch.stack([torch.nn.functional.pad(one, (0, 0, 0, longest - len(one))) for one in points])
@@ -154,7 +154,7 @@ def pictures(
     points = sample(fragments, packed.faces, packed.vertices)
     owner = cameras.mesh[fragments.camera]
     chosen = [(owner == index).nonzero()[:, 0] for index in range(len(meshes))]
-    found = _at_points(generator.material, planes, [points[index] for index in chosen])
+    found = at_points(generator.material, planes, [points[index] for index in chosen])
     grouped = torch.cat(found)
     materials = torch.zeros_like(grouped).index_copy(0, torch.cat(chosen), grouped)
     seen = materials.new_ones(len(materials), 1)

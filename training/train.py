@@ -66,6 +66,12 @@ def _codes(recipe: Any, dataset: Path, run: Path, device: str) -> None:
     train_codes(recipe, dataset, run, device)
 
 
+def _refined(recipe: Any, dataset: Path, run: Path, device: str) -> None:
+    from .train_refined import train_refined
+
+    train_refined(recipe, dataset, run, device)
+
+
 def _rendered(recipe: Any, dataset: Path, run: Path, device: str) -> None:
     from .train_rendered import train_rendered
 
@@ -76,12 +82,14 @@ def _kinds() -> dict[str, tuple[type, Any]]:
     from .train_autoencoder import AutoencoderRecipe
     from .train_codes import CodesRecipe
     from .train_gan import GanRecipe
+    from .train_refined import RefinedRecipe
     from .train_rendered import RenderedRecipe
 
     return {
         "autoencoder": (AutoencoderRecipe, _autoencoder),
         "codes": (CodesRecipe, _codes),
         "gan": (GanRecipe, _gan),
+        "refined": (RefinedRecipe, _refined),
         "rendered": (RenderedRecipe, _rendered),
     }
 

@@ -1,4 +1,4 @@
-"""Phase one of the tri-plane recipe: learn planes, distances and materials by autoencoding."""
+"""Phase one of the textured recipe: learn planes, distances and materials by autoencoding."""
 
 from __future__ import annotations
 
@@ -50,6 +50,8 @@ class AutoencoderRecipe:
     encoder_width: int = 16
     ema_steps: float = 300.0
     """Time constant of the weights' moving average, in steps."""
+    autocast: bool = False
+    """bfloat16 convolutions: for CUDA, and for CPUs with AMX or AVX-512 BF16."""
     sheet_every: int = 500
     snapshot_every: int = 100
     seed: int = 0
@@ -95,13 +97,12 @@ class AutoencoderTrainer:
     def train_step(self, data: AutoencoderData) -> dict[str, float]:
         recipe = self.recipe
         index = self.order.choice(len(data), recipe.batch, replace=len(data) < recipe.batch)
-        batch = data.batch(index, self.order)
-        batch = type(batch)(**{f.name: getattr(batch, f.name).to(self.device) for f in dataclasses.fields(batch)})
+        batch = data.batch(index, self.order).to(self.device)
         warm = min(1.0, (self.step + 1) / 100)
         fade = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / recipe.steps)))
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * warm * fade
-        losses = reconstruction_losses(self.encoder, self.generator, batch, self.noise)
+        losses = reconstruction_losses(self.encoder, self.generator, batch, self.noise, recipe.autocast)
         total = (
             losses.distance
             + recipe.sharp_weight * losses.sharp

@@ -57,6 +57,8 @@ class CodesRecipe:
     mapping_layers: int = 4
     posterior_noise: float = 1.0
     """How much of the encoder's own uncertainty is added to the real codes: it fills the gaps between them."""
+    darkest: float = 1.0
+    """Shapes of which a larger share than this is near black lend nothing to the surfaces; their form is learned."""
     texture_shuffle: float = 0.5
     """Share of the real pairs of codes whose texture is another shape's. Data show each shape with one surface only;
     without this the texture follows from the shape, and no z changes it."""
@@ -134,6 +136,7 @@ class CodesTrainer:
         recipe: settings.
         options: of the generator that the mappings are for.
         mean, log_variance: of the encoder for every shape; None to restore a run whose codes are not needed.
+        surfaces: which of them have a texture to learn from; None for all.
         device: where to train.
     """
 
@@ -143,6 +146,7 @@ class CodesTrainer:
         options: dict[str, Any],
         mean: Codes | None = None,
         log_variance: Codes | None = None,
+        surfaces: torch.Tensor | None = None,
         device: str = "cpu",
     ) -> None:
         if recipe.batch % CodeCritic.GROUP:
@@ -156,11 +160,17 @@ class CodesTrainer:
         self.latent_size, code_size = whole.latent_size, whole.geometry_code + whole.texture_code
         self.centre, self.scale = torch.zeros(code_size), torch.ones(code_size)
         if mean is not None and log_variance is not None:
+            self.surfaces = torch.ones(len(mean), dtype=torch.bool) if surfaces is None else surfaces.cpu()
             both = torch.cat([mean.geometry, mean.texture], 1)
             spread = recipe.posterior_noise * (0.5 * torch.cat([log_variance.geometry, log_variance.texture], 1)).exp()
             # Standardised per entry, the noise included: some entries of a code are hardly more than that, and the
             # critic should see them all at one scale.
-            self.centre, self.scale = both.mean(0), (both.var(0) + spread.square().mean(0)).sqrt().clamp_min(1e-3)
+            cut = mean.geometry.shape[1]
+            parts = both[:, :cut], both[self.surfaces, cut:]
+            noise = spread[:, :cut], spread[self.surfaces, cut:]
+            self.centre = torch.cat([part.mean(0) for part in parts])
+            scales = [(p.var(0) + n.square().mean(0)).sqrt() for p, n in zip(parts, noise, strict=True)]
+            self.scale = torch.cat(scales).clamp_min(1e-3)
             self.codes, self.spread = (both - self.centre) / self.scale, spread / self.scale
         self.critic = CodeCritic(code_size, recipe.critic_width).to(device)
         self.average = copy.deepcopy(self.mapping).requires_grad_(False)
@@ -187,9 +197,12 @@ class CodesTrainer:
 
     def _real(self) -> torch.Tensor:
         count, cut = self.recipe.batch, self.mapping.geometry_code
-        shape, surface = torch.randint(len(self.codes), (2, count), generator=self.noise).to(self.device)
-        shuffled = torch.rand(count, generator=self.noise).to(self.device) < self.recipe.texture_shuffle
-        surface = torch.where(shuffled, surface, shape)
+        shape = torch.randint(len(self.codes), (count,), generator=self.noise)
+        lent = self.surfaces.nonzero()[:, 0]
+        surface = lent[torch.randint(len(lent), (count,), generator=self.noise)]
+        shuffled = torch.rand(count, generator=self.noise) < self.recipe.texture_shuffle
+        surface = torch.where(shuffled | ~self.surfaces[shape], surface, shape).to(self.device)
+        shape = shape.to(self.device)
         codes = torch.cat([self.codes[shape, :cut], self.codes[surface, cut:]], 1)
         spread = torch.cat([self.spread[shape, :cut], self.spread[surface, cut:]], 1)
         return codes + spread * self._draw(count, self.codes.shape[1])
@@ -246,23 +259,38 @@ def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> TexturedGe
     return generator.eval()
 
 
-def _wanted(recipe: CodesRecipe, data: AutoencoderData) -> np.ndarray:
-    """(N,) bool: which shapes' codes are trained on.
+KNOWN = 0.9
+"""Share of a surface whose material must be known for it to be learned from."""
+
+
+def teachers(data: AutoencoderData, only: str, darkest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Which shapes are learned from for their form, and which for their surface: (N,) bool each.
+
+    Args:
+        only: as `CodesRecipe.only`.
+        darkest: as `CodesRecipe.darkest`.
 
     Raises:
-        TrainingError: hardly any have the label that the recipe asks for.
+        TrainingError: hardly any have the label that is asked for, or a surface to learn from.
     """
-    # The texture code of a shape without known colours means nothing.
-    wanted = data.colored > 0 if data.colored.any() else np.ones(len(data), bool)
-    if recipe.only:
-        key, sign, value = recipe.only.partition("=")
+    shapes = np.ones(len(data), bool)
+    if only:
+        key, sign, value = only.partition("=")
         if not sign:
-            raise TrainingError(f"{recipe.only!r} is no label.", "Write only = key=value.")
-        wanted = wanted & np.array([str(entry.labels.get(key)) == value for entry in data.entries])
-    if wanted.sum() < 2:
-        there = sorted({str(entry.labels.get(recipe.only.partition("=")[0])) for entry in data.entries})
-        raise TrainingError(f"Fewer than two shapes are labelled {recipe.only!r}.", f"There are: {', '.join(there)}.")
-    return wanted
+            raise TrainingError(f"{only!r} is no label.", "Write only = key=value.")
+        shapes = np.array([str(entry.labels.get(key)) == value for entry in data.entries])
+    if shapes.sum() < 2:
+        there = sorted({str(entry.labels.get(only.partition("=")[0])) for entry in data.entries})
+        raise TrainingError(f"Fewer than two shapes are labelled {only!r}.", f"There are: {', '.join(there)}.")
+    if not data.known.any():  # voxels, say: there are no surfaces to learn, and all are equally good
+        return shapes, np.ones(len(data), bool)
+    surfaces = (data.known_share() >= KNOWN) & (data.dark_share() <= darkest)
+    if (shapes & surfaces).sum() < 2:
+        raise TrainingError(
+            "Fewer than two shapes have a surface to learn from.",
+            "Raise darkest, or prepare shapes whose materials are known.",
+        )
+    return shapes, surfaces
 
 
 def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> TexturedGenerator:
@@ -279,9 +307,9 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> T
     folder = RunFolder(run, dataclasses.asdict(recipe))
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), 4, 1)
     mean, log_variance = autoencoder.codes(data)
-    wanted = torch.from_numpy(_wanted(recipe, data)).to(device)
-    mean, log_variance = mean[wanted], log_variance[wanted]
-    trainer = CodesTrainer(recipe, autoencoder.recipe.options, mean.clone(), log_variance.clone(), device)
+    shapes, surfaces = (torch.from_numpy(part) for part in teachers(data, recipe.only, recipe.darkest))
+    mean, log_variance, surfaces = mean[shapes.to(device)], log_variance[shapes.to(device)], surfaces[shapes]
+    trainer = CodesTrainer(recipe, autoencoder.recipe.options, mean.clone(), log_variance.clone(), surfaces, device)
     loop.restore(trainer, folder)
     shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0)).numpy()
 
