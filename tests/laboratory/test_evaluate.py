@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from training.data import store
 from training.data.distance import sample_surface
 from training.data.writer import Writer
 from training.evaluation import painted, report, table
+from training.evaluation.judge import other_surfaces
 from training.evaluation.painted import from_field, from_record
 from training.evaluation.renders import Views, render
 from training.metrics.features import ImageFeatures
@@ -248,3 +250,25 @@ def test_bad_requests(dataset, tmp_path, capsys):
     for wrong in (["--count", "2"], ["--truncation", "1.5"], ["--views", "0"], ["--size", "8"]):
         with pytest.raises(SystemExit):
             evaluate.main(["chair-textured", str(dataset), str(tmp_path), *wrong])
+
+
+@pytest.mark.parametrize("texture_latent", [0, 2])
+def test_other_surfaces_are_the_neighbours(texture_latent):
+    """Every row keeps its shape's part of the code; the rest goes round."""
+    asked: list[np.ndarray] = []
+
+    class Recorder(Standin):
+        def make(self, code: np.ndarray) -> Box:
+            asked.append(code)
+            return Box(1.0, 1.0, None)
+
+    codes = np.arange(12, dtype=np.float32).reshape(3, 4)
+    judged = SimpleNamespace(
+        checkpoint=SimpleNamespace(config=SimpleNamespace(texture_latent=texture_latent, size_m=1.0)),
+        samples=SimpleNamespace(codes=codes),
+        generator=Recorder("any"),
+    )
+    rows = other_surfaces(judged, 2, 4)  # type: ignore[arg-type]
+    assert [len(row) for row in rows] == ([4, 4] if texture_latent else [])
+    expected = [[*codes[row, :2], *codes[(row + i) % 3, 2:]] for row in (0, 1) for i in range(4)]
+    assert np.array_equal(np.array(asked).reshape(-1, 4), expected if texture_latent else np.zeros((0, 4)))

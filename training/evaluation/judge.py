@@ -172,6 +172,21 @@ def interpolations(judged: Judged, rows: int, steps: int) -> list[list[PaintedMe
     return out
 
 
+def other_surfaces(judged: Judged, rows: int, surfaces: int) -> list[list[PaintedMesh | None]]:
+    """The first `rows` samples of the first set, each with its own surface and then those of its next neighbours;
+    nothing where a checkpoint has no code for the surface alone."""
+    config, codes = judged.checkpoint.config, judged.samples.codes
+    if not config.texture_latent:
+        return []
+    out = []
+    for row in range(min(rows, len(codes))):
+        dressed = np.repeat(codes[row : row + 1], surfaces, axis=0)
+        lent = codes[(row + np.arange(surfaces)) % len(codes), -config.texture_latent :]
+        dressed[:, -config.texture_latent :] = lent
+        out.append(list(decode(judged.generator, dressed, config.size_m)))
+    return out
+
+
 def spread(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Mean and standard deviation of every figure."""
     return {

@@ -12,7 +12,7 @@ from gan3d_core.files import write_text
 
 from ..rendering.preview import contact_sheet
 from .film import write_film
-from .judge import Judged, interpolations
+from .judge import Judged, interpolations, other_surfaces
 from .painted import from_record
 from .references import References
 from .renders import portrait
@@ -43,7 +43,8 @@ NOTES = (
 
 
 def write_report(judged: Judged, references: References, out: Path) -> None:
-    """Write `samples.png`, `references.png`, `nearest.png`, `interpolation.png`, `film.webp` and `report.html`."""
+    """Write `samples.png`, `references.png`, `nearest.png`, `interpolation.png`, `film.webp` and `report.html`; and
+    `surfaces.png` of a checkpoint whose shapes can take others' surfaces."""
     contact_sheet([portrait(mesh) for mesh in judged.samples.meshes[:SHOWN]], out / "samples.png")
     contact_sheet([portrait(mesh) for mesh in references.meshes[:SHOWN]], out / "references.png")
     pairs, captions = [], []
@@ -56,8 +57,11 @@ def write_report(judged: Judged, references: References, out: Path) -> None:
     chosen = [round(i * (STEPS - 1) / 7) for i in range(8)]
     contact_sheet([one[i] for one in walks for i in chosen], out / "interpolation.png")
     write_film(walks, out / "film.webp")
+    dressed = other_surfaces(judged, WALKS, 8)
+    if dressed:
+        contact_sheet([portrait(mesh) for row in dressed for mesh in row], out / "surfaces.png")
     figures = judged.figures
-    pictures = (
+    pictures = [
         ("samples.png", "Samples", "In a row of seeds, nothing left out."),
         ("references.png", "Held-out shapes", "What the samples are compared with."),
         (
@@ -67,7 +71,9 @@ def write_report(judged: Judged, references: References, out: Path) -> None:
         ),
         ("film.webp", "Interpolation", "Walks between samples, there and back."),
         ("interpolation.png", "Interpolation, step by step", "One walk in each row."),
-    )
+    ]
+    if dressed:
+        pictures.append(("surfaces.png", "Surfaces", "One shape in each row: its own surface, then those of others."))
     body = [
         f"<h1>{html.escape(judged.checkpoint.config.label)}</h1>",
         f"<p>Checkpoint <code>{html.escape(judged.checkpoint.id)}</code>, weights {figures['hash']}, truncation "
