@@ -22,7 +22,7 @@ CELLS = 32
 """Along each axis; each cell holds 2³ distances."""
 SOFTNESS = 0.03
 """Distances are seen as tanh(distance / this), in units of the cube: far from the surface only the side counts."""
-NEAR = 0.09
+NEAR = 0.065
 """Distance at a cell's centre within which its own distances are worth a gradient: beyond, tanh is flat."""
 CHANNELS = 8 + 1 + MATERIAL_CHANNELS
 """Distances, whether the surface passes, materials."""

@@ -78,7 +78,7 @@ class RefinedRecipe:
     beta2: float = 0.99
     r1_weight: float = 2.0
     """γ."""
-    r1_every: int = 8
+    r1_every: int = 16
     """Steps between R1 steps; the weight is multiplied by it (Karras et al. 2020, appendix B)."""
     ema_steps: float = 200.0
     """Time constant of the generator's moving average, in steps."""
@@ -174,19 +174,19 @@ class RefinedTrainer:
             TrainingError: a loss is not a number.
         """
         report: dict[str, float] = {}
-        self._critic_step(reference.cells.draw(self.recipe.batch, self.order).to(self.device), report)
+        # One batch serves both steps: making it costs more than everything else.
+        fake = self._drawn()
+        self._critic_step(reference.cells.draw(self.recipe.batch, self.order).to(self.device), fake.detach(), report)
         self.critic.requires_grad_(False)
-        self._generator_step(reference, report)
+        self._generator_step(reference, fake, report)
         self.critic.requires_grad_(True)
         self.step += 1
         averaging.update(self.average, self.generator, self.step, self.recipe.ema_steps)
         return report
 
-    def _critic_step(self, real: torch.Tensor, report: dict[str, float]) -> None:
+    def _critic_step(self, real: torch.Tensor, fake: torch.Tensor, report: dict[str, float]) -> None:
         recipe = self.recipe
         # d_main
-        with torch.no_grad():
-            fake = self._drawn()
         on_real, on_fake = self._judge(real), self._judge(fake)
         loss = self.objective.critic(on_real.whole, on_fake.whole)
         loss = loss + recipe.parts_weight * self.objective.critic(on_real.parts, on_fake.parts)
@@ -203,10 +203,10 @@ class RefinedTrainer:
             weight = recipe.r1_weight * recipe.r1_every
             loop.descend(weight * r1_penalty(verdict, real), self.critic_optimiser, report, "r1", self.step)
 
-    def _generator_step(self, reference: Reference, report: dict[str, float]) -> None:
+    def _generator_step(self, reference: Reference, fake: torch.Tensor, report: dict[str, float]) -> None:
         recipe = self.recipe
         # g_main
-        verdicts = self._judge(self._drawn())
+        verdicts = self._judge(fake)
         total = self.objective.generator(verdicts.whole)
         total = total + recipe.parts_weight * self.objective.generator(verdicts.parts)
         # g_reg: the autoencoder's loss, behind its finished encoder.
