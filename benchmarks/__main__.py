@@ -16,11 +16,14 @@ ALL = {"worker": worker.run, "surfacing": surfacing.run, "rasteriser": rasterise
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of {', '.join(ALL)} (default: all)")
-    parser.add_argument("--repeats", type=int, default=5, help="runs of each measurement; the median is shown")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of each, or meshes; the median is shown")
     parser.add_argument("--checkpoint", default="", help="for `worker` (default: the best for chairs)")
     parser.add_argument("--meshes", default="", help="for `prepare`: a folder of meshes")
     parser.add_argument("--category", help="for `prepare`: only this one")
     parser.add_argument("--mesh-to-sdf", default="", help="for `prepare`: a Python that has mesh-to-sdf")
+    parser.add_argument(
+        "--processes", type=int, nargs="+", default=[1, 2], metavar="N", help="for `prepare`: so many at a time"
+    )
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(ALL))
     if unknown or options.repeats < 1:

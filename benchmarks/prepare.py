@@ -5,7 +5,8 @@ It wants packages of its own and OpenGL, so it runs in an environment of its own
     python -m venv m2s && m2s/bin/pip install mesh-to-sdf
     PYOPENGL_PLATFORM=egl python -m benchmarks prepare --meshes FOLDER --mesh-to-sdf m2s/bin/python
 
-Seconds are those of the processor, so that other work on the computer counts for little.
+Seconds are those of the processor, so that other work on the computer counts for little; shapes per second by the clock
+are true only where there is none.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import trimesh
 
 from gan3d_core.errors import DatasetError
+
+if TYPE_CHECKING:
+    from training.data.source import SourceFile
 
 RESOLUTION = 64
 THEIRS = """
@@ -44,7 +49,7 @@ print(json.dumps(rows))
 
 
 def run(options: argparse.Namespace) -> Iterator[str]:
-    """processor seconds per 64³ grid, error against analytic solids, and the full record."""
+    """processor seconds per 64³ grid, error against analytic solids, the full record and how it scales."""
     from training.data.distance import SignedDistance
     from training.data.layouts import discover
     from training.data.orientation import turn_outward
@@ -67,11 +72,8 @@ def run(options: argparse.Namespace) -> Iterator[str]:
         ours.append(time.process_time() - began)
     theirs, others = _their_seconds(options.mesh_to_sdf, jobs) if options.mesh_to_sdf else ([], [])
     real = slice(len(solids), None)
-    yield f"{'mean of ' + str(len(files)) + ' meshes':<34}{np.mean(ours[real]):8.2f} s"
-    if theirs:
-        ratio = np.mean(theirs[real]) / np.mean(ours[real])
-        yield f"{'    mesh-to-sdf, scan + depth':<34}{np.mean(theirs[real]):8.2f} s   {ratio:.0f} times as long"
-    yield f"{'worst error within 2 voxels':<34}{'ours':>8}{'mesh-to-sdf':>14}   voxels"
+    yield from _grid_table(jobs[real], ours[real], theirs[real])
+    yield f"{'worst error within 2 voxels':<34}{'ours':>8}" + (f"{'mesh-to-sdf':>14}" if theirs else "") + "   voxels"
     for index, (name, _, exact) in enumerate(solids):
         row = f"    {name:<30}{_worst(grids[index], exact):8.3f}"
         yield row + (f"{_worst(others[index], exact):14.3f}" if others else "")
@@ -79,6 +81,44 @@ def run(options: argparse.Namespace) -> Iterator[str]:
     sizes = [sum(array.nbytes for array in make_record(file, identity(file))[1].values()) for file in files]
     seconds = (time.process_time() - began) / len(files)
     yield f"{'full record, default settings':<34}{seconds:8.2f} s   {np.mean(sizes) / 1e6:.1f} MB before compression"
+    yield from _scaling(files, options.processes)
+
+
+def _grid_table(jobs: Sequence[tuple], ours: Sequence[float], theirs: Sequence[float]) -> Iterator[str]:
+    """A line for each mesh, and the medians."""
+    yield f"{'64³ grid, seconds':<34}{'faces':>8}{'ours':>10}" + (f"{'mesh-to-sdf':>14}{'times':>8}" if theirs else "")
+    for index, (name, _, faces) in enumerate(jobs):
+        row = f"    {Path(name).stem[:29]:<30}{len(faces):8}{ours[index]:10.2f}"
+        yield row + (f"{theirs[index]:14.2f}{theirs[index] / ours[index]:8.1f}" if theirs else "")
+    row = f"{'median of ' + str(len(jobs)):<34}{'':8}{np.median(ours):10.2f}"
+    ratio = np.median(np.divide(theirs, ours)) if theirs else 0.0
+    yield row + (f"{np.median(theirs):14.2f}{ratio:8.1f}" if theirs else "")
+
+
+def _scaling(files: list[SourceFile], processes: Sequence[int]) -> Iterator[str]:
+    """Full records by several processes at a time, as `prepare` makes them, on so many cores as there are."""
+    from training.data import jobs, store
+    from training.data.record import RecordSettings
+
+    settings = RecordSettings()
+    yield f"full records, {os.cpu_count()} cores           shapes a second   processor seconds a shape, starts included"
+    for count in processes:
+        with tempfile.TemporaryDirectory() as folder:
+            store.create(Path(folder) / "data", settings.to_json())
+            before, times = _children(), []
+            for _ in jobs.run(files, Path(folder) / "data", settings, count):
+                times.append(time.monotonic())
+            spent = (_children() - before) / len(files)
+        # From when every process has made one: what they take to start is left out.
+        rest = times[count - 1 :]
+        speed = f"{(len(rest) - 1) / (rest[-1] - rest[0]):.2f}" if len(rest) > 1 else "–"
+        yield f"    {'1 process' if count == 1 else f'{count} processes':<30}{speed:>12}{spent:18.2f} s"
+
+
+def _children() -> float:
+    """Processor seconds of all processes that were started here and have ended (0 on Windows)."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 def _turned(job: tuple, turn_outward) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 from gan3d_core.errors import DatasetError, Gan3DError
 from gan3d_core.files import write_text
 
-from .data import jobs, store
+from .data import homonyms, jobs, store
 from .data.augmentation import AugmentationRecipe, variations
 from .data.checks import TURNED
 from .data.gather import gathered
@@ -151,7 +151,11 @@ def prepare(
     with gathered(source, *options) as checked:
         files, skipped = checked.files, checked.skipped
         store.create(dataset, settings.to_json())
-        write_text(dataset / "findings.jsonl", "".join(json.dumps(row) + "\n" for row in checked.findings))
+        named_alike = homonyms.homonyms(files, [row.entry for row in store.read_rows(dataset, manifest=False)])
+        if named_alike:
+            sys.stderr.write(f"{homonyms.sentence(named_alike)}\n")
+        findings = [*checked.findings, *named_alike]
+        write_text(dataset / "findings.jsonl", "".join(json.dumps(row) + "\n" for row in findings))
         try:
             late = _run("Preparing", files, dataset, settings, processes, strict)
             if augment:

@@ -21,6 +21,26 @@ def box(low: tuple[float, ...], high: tuple[float, ...]) -> tuple[np.ndarray, np
     return np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces)
 
 
+def finely(mesh: tuple[np.ndarray, np.ndarray], longest: float = 0.09) -> tuple[np.ndarray, np.ndarray]:
+    """The same surface in faces with no edge longer than that, so that there are many to break."""
+    mesh = trimesh.Trimesh(*trimesh.remesh.subdivide_to_size(mesh[0].astype(np.float64), mesh[1], longest))
+    return np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces)
+
+
+BOX = ((-0.6, -0.5, -0.4), (0.6, 0.5, 0.4))
+
+
+def walled_box() -> tuple[np.ndarray, np.ndarray]:
+    """`BOX` with two crossed walls inside, which change nothing about its distance."""
+    walls = box((-0.55, -0.02, -0.35), (0.55, 0.02, 0.35)), box((-0.02, -0.45, -0.35), (0.02, 0.45, 0.35))
+    return join(*(finely(part) for part in (box(*BOX), *walls)))
+
+
+def plate_bounds(thickness: float) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Of a thin sheet, no side of which lies on the cells of a grid."""
+    return (-0.7, -0.6, 0.003 - thickness / 2), (0.7, 0.6, 0.003 + thickness / 2)
+
+
 def join(*parts: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     vertices, faces, offset = [], [], 0
     for part_vertices, part_faces in parts:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import solids
+import trimesh
 
 from gan3d_core.field import cell_centres
 from training.data.distance import THIN_VOXELS, SignedDistance
 from training.data.orientation import turn_outward
 
 VOXEL = 2 / 64
+PLATE = solids.plate_bounds(1.6 * VOXEL)
 
 
 def grid_points(resolution: int = 64) -> np.ndarray:
@@ -41,8 +43,9 @@ def grid_of(mesh: tuple[np.ndarray, np.ndarray], resolution: int = 64) -> np.nda
                 solids.box_distance(p, (-0.1, -0.1, -0.8), (0.1, 0.1, 0.0)),
             ),
         ),
+        (solids.finely(solids.box(*PLATE)), lambda p: solids.box_distance(p, *PLATE)),
     ],
-    ids=["sphere", "torus", "box with walls and a post"],
+    ids=["sphere", "torus", "box with walls and a post", "thin sheet"],
 )
 @pytest.mark.parametrize("resolution", [32, 64])
 def test_within_a_quarter_voxel_near_the_surface(mesh, distance, resolution):
@@ -59,8 +62,13 @@ def test_within_a_quarter_voxel_near_the_surface(mesh, distance, resolution):
 @pytest.mark.parametrize("how", ["deleted", "flipped", "duplicated"])
 @pytest.mark.parametrize(
     ("mesh", "distance"),
-    [(solids.sphere(), solids.sphere_distance), (solids.torus(), solids.torus_distance)],
-    ids=["sphere", "torus"],
+    [
+        (solids.sphere(), solids.sphere_distance),
+        (solids.torus(), solids.torus_distance),
+        (solids.walled_box(), lambda p: solids.box_distance(p, *solids.BOX)),
+        (solids.finely(solids.box(*PLATE)), lambda p: solids.box_distance(p, *PLATE)),
+    ],
+    ids=["sphere", "torus", "box with walls", "thin sheet"],
 )
 def test_signs_survive_broken_faces(mesh, distance, how):
     vertices, faces = mesh
@@ -97,6 +105,32 @@ def test_a_sheet_without_thickness_survives(height):
     expected = np.abs(points[..., 2] - height) - THIN_VOXELS / 2 * VOXEL
     near = np.abs(expected) < 1.0 * VOXEL
     assert np.abs(grid[20:44, 20:44] - expected)[near].max() < 0.25 * VOXEL
+
+
+@pytest.mark.parametrize("voxels", [0.3, 0.7, 1.1, 1.25])
+def test_a_sheet_gets_what_it_lacks_of_the_least_thickness_and_no_more(voxels):
+    low, high = solids.plate_bounds(voxels * VOXEL)
+    found = SignedDistance(*solids.finely(solids.box(low, high))).grid(64)
+    lacking = 0.5 * (THIN_VOXELS - voxels) * VOXEL
+    # Moved outward all around: the distance is less by that, and by no more, at the rim too.
+    exact = solids.box_distance(grid_points(), low, high)
+    near = np.abs(exact) < 1.5 * VOXEL
+    assert (exact - found)[near].max() < lacking + 0.07 * VOXEL
+    flat = near & (np.abs(grid_points()[..., :2]) < 0.5).all(-1) & (np.abs(exact) > 0.5 * voxels * VOXEL)
+    assert (exact - found)[flat] == pytest.approx(lacking, abs=0.07 * VOXEL)
+    # The finest grid of cells shows it without a hole, whatever it was.
+    assert (found < 0)[12:52, 15:49].any(axis=2).all()
+
+
+def test_a_thin_rod_is_as_thick_as_the_least_thickness():
+    """A leg of half a voxel's diameter: round, and not by so much thicker as it was to be in all."""
+    rod = trimesh.creation.cylinder(0.25 * VOXEL, 1.4, sections=24)
+    points = grid_points()
+    away = np.linalg.norm(points[..., :2], axis=-1) - 0.5 * THIN_VOXELS * VOXEL
+    middle = (np.abs(points[..., 2]) < 0.6) & (np.abs(away) < 1.5 * VOXEL)
+    found = SignedDistance(np.asarray(rod.vertices, np.float32), np.asarray(rod.faces)).grid(64)
+    assert np.abs(found - away)[middle & (away > 0)].max() < 0.15 * VOXEL
+    assert (found < 0)[:, :, 14:50].any(axis=(0, 1)).all()
 
 
 def test_a_thick_solid_is_not_thickened():

@@ -3,7 +3,7 @@
 Inside is where the generalised winding number exceeds one half (Jacobson et al. 2013; warp evaluates it as Barill et
 al. 2018 do), so overlapping closed parts unite and small holes are bridged; distances are to the outer surface alone
 (`outer`). Where the solid is thinner than `THIN_VOXELS` voxels of the finest grid, or has no inside at all (an open
-sheet), its surface is thickened to that: the distance becomes the distance to the thin part less half of it.
+sheet), it is thickened to that: the distance becomes the distance to its surface less half of what is missing.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from gan3d_core.field import lattice
 
 from ..warp_runtime import make_mesh
 from .outer import cut_to_size, outer_surface
-from .queries import nearest, nearest_and_side, side_in_front, winding_side
+from .queries import first_hit, nearest, nearest_and_side, side_in_front, winding_side
 
 THIN_VOXELS = 1.5
 FINEST = 64
 _COARSEST = 16
+_LAYERS = 6
+"""What is missing of a thickness is rounded to so many steps: to a sixteenth of a voxel on either side."""
 _NEAR = np.sqrt(3.0) / 2 + 1.5
 """Cells of a grid within so many cells of its half are looked at one by one; the rest are interpolated. Distance is
 1-Lipschitz: beyond a cell's half diagonal plus a margin it cannot hide a surface."""
@@ -114,6 +116,8 @@ class SignedDistance:
         """
         self.thin_share = 0.0
         self._thin: wp.Mesh | None = None
+        self._layers: list[tuple[float, wp.Mesh]] = []
+        """By how much pieces of the surface are moved outward, and those pieces."""
         deep = self._grids[self._finest] < -0.5 * voxel
         away = ndimage.distance_transform_edt(~deep) if deep.any() else np.full(deep.shape, np.inf)
 
@@ -129,16 +133,33 @@ class SignedDistance:
         pieces = cut_to_size(pieces, 1.5 * voxel)
         middle = pieces.mean(1, keepdims=True)
         pieces = pieces[is_thin(middle[:, 0]) | self._is_hollow(pieces, middle)[:, 0]]
-        if len(pieces):
-            self._thin = make_mesh(pieces.reshape(-1, 3), np.arange(3 * len(pieces)).reshape(-1, 3))
+        if not len(pieces):
+            return
+        missing = 1.0 - self._thickness(pieces) / (2.0 * self.half_thickness)
+        layer = np.rint(_LAYERS * missing).astype(np.int64).clip(0, _LAYERS)
+        for step in np.unique(layer[layer > 0]):
+            self._layers.append((self.half_thickness * step / _LAYERS, _soup(pieces[layer == step])))
+        if self._layers:
+            pieces = pieces[layer > 0]
+            self._thin = _soup(pieces)
             self.thin_share = float(_area(pieces) / _area(self.outer.triangles))
 
-    def _is_hollow(self, triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """(N, P) bool: whether there is no inside a quarter of a voxel behind points (N, P, 3) of triangles."""
-        normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
-        back = -normal[:, None].repeat(points.shape[1], axis=1).reshape(-1, 3)
-        behind = points.reshape(-1, 3) + 0.25 * self._voxel * back
+    def _thickness(self, triangles: np.ndarray) -> np.ndarray:
+        """(N,) how thick the solid is behind triangles; 0 where there is no inside, or one that ends at no face."""
+        middle = triangles.mean(1, keepdims=True)
+        points = np.concatenate([middle, triangles + 0.3 * (middle - triangles)], axis=1)
+        back = -_normals(triangles)[:, None].repeat(points.shape[1], axis=1)
+        start, reach = 0.02 * self._voxel, 4.0 * self._voxel
+        behind = (points + start * back).reshape(-1, 3)
+        far = first_hit(self._surface, behind, back.reshape(-1, 3), reach).reshape(points.shape[:2])
+        thickness = np.where(far < reach, far + start, reach).min(axis=1)
+        open_behind = self._is_hollow(triangles, middle, THIN_VOXELS)[:, 0] & (thickness == reach)
+        return np.where(self._is_hollow(triangles, middle)[:, 0] | open_behind, 0.0, thickness)
+
+    def _is_hollow(self, triangles: np.ndarray, points: np.ndarray, voxels: float = 0.25) -> np.ndarray:
+        """(N, P) bool: whether there is no inside so many voxels behind points (N, P, 3) of triangles."""
+        back = -_normals(triangles)[:, None].repeat(points.shape[1], axis=1).reshape(-1, 3)
+        behind = points.reshape(-1, 3) + voxels * self._voxel * back
         return ~self._is_inside(behind, back).reshape(points.shape[:2])
 
     def plain(self, points: np.ndarray) -> np.ndarray:
@@ -156,8 +177,12 @@ class SignedDistance:
             return plain
         limit = plain + self.half_thickness
         at = np.flatnonzero(limit > 0)
+        at = at[nearest(self._thin, points[at], limit[at]) < limit[at]]
+        values = plain[at]
+        for outward, layer in self._layers:
+            values = np.minimum(values, nearest(layer, points[at], values + outward) - outward)
         out = plain.copy()
-        out[at] = np.minimum(plain[at], nearest(self._thin, points[at], limit[at]) - self.half_thickness)
+        out[at] = values
         return out
 
     def grid(self, resolution: int) -> np.ndarray:
@@ -185,6 +210,16 @@ def _doubled(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = ndimage.zoom(coarse, 2, order=1, mode="nearest", grid_mode=True).astype(np.float32)
     near = np.abs(coarse) < _NEAR * 2.0 / len(coarse)
     return values.reshape(-1), np.flatnonzero(near.repeat(2, 0).repeat(2, 1).repeat(2, 2))
+
+
+def _soup(triangles: np.ndarray) -> wp.Mesh:
+    return make_mesh(triangles.reshape(-1, 3), np.arange(3 * len(triangles)).reshape(-1, 3))
+
+
+def _normals(triangles: np.ndarray) -> np.ndarray:
+    """(N, 3) unit normals."""
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
 
 
 def _area(triangles: np.ndarray) -> float:

@@ -106,6 +106,7 @@ def _unpacked(
     manifest.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     found = discover(folder, category, up, front, metres)
     found.layout = "from Blender"
-    found.files = [dataclasses.replace(file, name=f"{name}/{file.name}") for file in found.files]
+    above = path.resolve().parents[len(Path(name).parts) - 1]
+    found.files = [dataclasses.replace(file, name=f"{name}/{file.name}", root=str(above)) for file in found.files]
     found.notes += [line for line in said.splitlines() if line.startswith("  ")]
     return found

@@ -112,6 +112,7 @@ def _source(folder: Path, row: Row, up: str | None, front: str | None, metres: f
         front=front or str(row.get("front", known[1])),
         metres=float(row.get("metres_per_unit", known[2]) if metres is None else metres),
         labels={key: value for key, value in row.items() if key not in _KNOWN},
+        root=str(folder.resolve()),
     )
 
 

@@ -101,6 +101,16 @@ def _winding_side(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), side: wp.arr
     side[i] = query.sign
 
 
+@wp.kernel
+def _first_hit(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), directions: wp.array(dtype=wp.vec3), reach: float,
+               distance: wp.array(dtype=float)):  # fmt: skip
+    i = wp.tid()
+    hit = wp.mesh_query_ray(mesh, points[i], directions[i], reach)
+    distance[i] = reach
+    if hit.result:
+        distance[i] = hit.t
+
+
 @dataclasses.dataclass(frozen=True)
 class Found:
     """The surface as seen from N points."""
@@ -145,6 +155,14 @@ def side_in_front(
     inputs = [mesh.id, vectors(points), vectors(normals), reach, grid, side]
     wp.launch(_side_in_front, len(points), inputs=inputs)
     return side.numpy().copy()
+
+
+def first_hit(mesh: wp.Mesh, points: np.ndarray, directions: np.ndarray, reach: float) -> np.ndarray:
+    """(N,) float32: how far rays from (N, 3) points along (N, 3) unit vectors go until a face; `reach` if none stops
+    them."""
+    out = wp.empty(len(points), dtype=float)
+    wp.launch(_first_hit, len(points), inputs=[mesh.id, vectors(points), vectors(directions), reach, out])
+    return out.numpy().copy()
 
 
 def winding_side(mesh: wp.Mesh, points: np.ndarray, accuracy: float = 2.0) -> np.ndarray:

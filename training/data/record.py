@@ -23,7 +23,7 @@ from .views import PICTURES, render_views
 
 __all__ = ["PICTURES", "RecordSettings", "identity", "make_record", "normalised"]
 
-REVISION = 4
+REVISION = 5
 """Raised when the same settings and sources give other records."""
 _GRIDS = (8, 256)
 
@@ -149,6 +149,7 @@ def make_record(file: SourceFile, name: str, settings: RecordSettings = DEFAULT)
         colored=mesh.colored,
         labels=file.labels,
         source=file.source,
+        origin=file.origin,
         sha256=hashlib.sha256(Path(file.path).read_bytes()).hexdigest(),
         up=file.up,
         front=file.front,

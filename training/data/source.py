@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,6 +168,9 @@ class SourceFile:
     """Whatever the folder's own manifest says of it."""
     variation: Variation | None = None
     """What is done to the shape before it is measured; None leaves it as the file has it."""
+    root: str = ""
+    """Absolute path of the folder that was given; of shapes in a .blend file, that of its folder. Empty where `path`
+    ends in `name` and so says it."""
 
     @property
     def parent(self) -> str:
@@ -176,5 +180,15 @@ class SourceFile:
     @property
     def source(self) -> str:
         """The name of the folder that was given."""
-        above = Path(self.path).parts[: -len(Path(self.name).parts)]
+        above = self._above().parts
         return above[-1].rstrip("/\\:") if above else ""
+
+    @property
+    def origin(self) -> str:
+        """12 hex digits that tell folders of one name apart: a hash of its path, which itself is nobody's business."""
+        return hashlib.sha256(self._above().as_posix().encode()).hexdigest()[:12]
+
+    def _above(self) -> Path:
+        if self.root:
+            return Path(self.root)
+        return Path(*Path(self.path).parts[: -len(Path(self.name).parts)])

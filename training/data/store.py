@@ -58,6 +58,8 @@ class Entry:
     labels: dict[str, Any]
     source: str = ""
     """The name of the source folder."""
+    origin: str = ""
+    """Tells source folders of one name apart (`SourceFile.origin`); empty in records of before there was such."""
     sha256: str = ""
     """Of the source file's bytes."""
     up: str = ""
@@ -73,7 +75,7 @@ class Entry:
     variation: dict[str, Any] = dataclasses.field(default_factory=dict)
     """What was done to it (`augmentation.Variation.to_json`)."""
     written: float = 0.0
-    """When, in seconds since 1970: of two shapes of one name in one source, the later counts."""
+    """When, in seconds since 1970: of two shapes of one name from one folder, the later counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -297,10 +299,13 @@ def read_rows(folder: Path, manifest: bool = True) -> list[Row]:
 
 
 def _latest(rows: list[Row]) -> list[Row]:
-    """One row for each name in each source: a file that was changed and prepared again replaces what it was."""
-    chosen: dict[tuple[str, str, str], Row] = {}
+    """One row for each name in each folder: a file that was changed and prepared again replaces what it was, and one of
+    the same name in another folder does not. Where no origin is known, the folder's name must do."""
+    chosen: dict[tuple[str, str, str, str], Row] = {}
     for row in sorted(rows, key=lambda row: (row.entry.written, row.shard, row.start)):
-        chosen[row.entry.category, row.entry.source, row.entry.name] = row
+        entry = row.entry
+        chosen.pop((entry.category, entry.source, entry.name, ""), None)
+        chosen[entry.category, entry.source, entry.name, entry.origin] = row
     return [chosen[key] for key in sorted(chosen)]
 
 

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     Raises:
         DatasetError, OutputError, WorkerStartError: see `generate` and `environment.ensure`.
     """
-    if arguments == ["--where"]:
+    if "--where" in arguments:
         sys.stdout.write(f"{environment.environment_folder()}\n")
         return 0
     options = _parser().parse_args(arguments)
@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> int:
         lambda: GeneratorProcess(command, options.limit),
         processes=options.processes,
         evaluation=options.evaluation_seeds,
+        light=options.light_materials,
     )
     sys.stderr.write(f"{made} made. Next: python -m training.prepare {options.folder} DATASET\n")
     return 0
@@ -61,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
         "--evaluation-seeds",
         action="store_true",
         help=f"make shapes of the seeds from {EVALUATION_SEED} on, which nothing is ever trained on",
+    )
+    parser.add_argument(
+        "--light-materials",
+        action="store_true",
+        help="leave out Infinigen's black materials, of which half of its chairs' legs are, and draw others lighter",
     )
     parser.add_argument("--processes", type=_positive, default=1, help="at a time (default: 1); 1 GB of memory each")
     parser.add_argument("--limit", type=float, default=LIMIT_S, help="seconds for one shape (default: %(default)g)")

@@ -37,6 +37,7 @@ def generate(
     start: Callable[[], GeneratorProcess],
     processes: int = 1,
     evaluation: bool = False,
+    light: bool = False,
 ) -> int:
     """Bring a category of a folder to `count` shapes from `first_seed` on.
 
@@ -48,12 +49,14 @@ def generate(
         start: a generator process, not yet started.
         processes: how many of them at a time.
         evaluation: the seeds are those kept for evaluation.
+        light: without Infinigen's black materials.
 
     Returns:
         how many shapes were made now.
 
     Raises:
-        DatasetError: seeds that may not be used, another program at work in the folder, or nothing that succeeds.
+        DatasetError: seeds that may not be used, another program at work in the folder, shapes in it whose materials
+            were drawn otherwise, or nothing that succeeds.
         OutputError: the folder cannot be written to.
         WorkerStartError: the generator does not start.
     """
@@ -61,19 +64,24 @@ def generate(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder):
-            return _Run(folder, category, first_seed, evaluation).fill(count, start, processes)
+            return _Run(folder, category, first_seed, evaluation, light).fill(count, start, processes)
     except OSError as error:
         raise OutputError(f"{folder} cannot be written to ({error.strerror or error}).") from None
 
 
 class _Run:
-    def __init__(self, folder: Path, category: str, first_seed: int, evaluation: bool) -> None:
-        self._folder, self._category, self._evaluation = folder, category, evaluation
+    def __init__(self, folder: Path, category: str, first_seed: int, evaluation: bool, light: bool) -> None:
+        self._folder, self._category, self._evaluation, self._light = folder, category, evaluation, light
         rows = read_rows(folder / METADATA)
         complete = [row for row in rows if isinstance(row.get("file"), str) and (folder / row["file"]).is_file()]
         if len(complete) < len(rows):
             _rewrite(folder / METADATA, complete)
         of_category = [row for row in complete if row.get("category") == category]
+        if any(row.get("light_materials", False) != light for row in of_category):
+            raise DatasetError(
+                f"{folder} has {category}s made {'with' if light else 'without'} Infinigen's black materials.",
+                "Choose another folder, or the same --light-materials as before: a seed is one shape in a folder.",
+            )
         self._made = {row["seed"] for row in of_category if row.get("seed", -1) >= first_seed}
         failed = {row.get("seed") for row in read_rows(folder / SKIPPED) if row.get("category") == category}
         self._seeds = (s for s in _count_from(first_seed) if s not in self._made and s not in failed)
@@ -154,8 +162,10 @@ class _Run:
         kind = kind_of(self._category, seed)
         name = f"{self._category}/{seed:06}.npz"
         path = self._folder / name
-        answer = process.make({"factory": kind.factory, "seed": seed, "path": str(path.absolute())})
+        request = {"factory": kind.factory, "seed": seed, "light": self._light, "path": str(path.absolute())}
+        answer = process.make(request)
         row = {"file": name, "category": self._category, "kind": kind.name, "seed": seed}
+        row |= {"light_materials": True} if self._light else {}
         row |= {key: value for key, value in answer.items() if key not in row}
         row |= {"licence": LICENCE, "author": "generated"}
         try:

@@ -112,7 +112,7 @@ def near_duplicates(data: Dataset, progress: Callable[[int, int], None] | None =
 
 def _family(data: Dataset, index: int) -> str:
     entry = data.entries[index]
-    return f"{entry.source}/{entry.parent or entry.name}"
+    return f"{entry.origin}/{entry.source}/{entry.parent or entry.name}"
 
 
 def _rank(data: Dataset, pair: Pair) -> int:

@@ -5,6 +5,7 @@ A stand-in with the same two functions can take this module's place; the tests d
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import random
@@ -21,6 +22,7 @@ infinigen.core.init.require_blender_addon = lambda *_, **__: False
 
 from infinigen.assets.objects.seating.chairs import chair as chair_module  # noqa: E402  (the line above comes first)
 from infinigen.core.util import blender as butil  # noqa: E402
+from lighter import lighter  # noqa: E402
 
 BEVEL_SEGMENTS = 2
 """Infinigen asks for 8: 16 times the faces, on edges of a few millimetres."""
@@ -51,28 +53,32 @@ def _geo_radius_modestly(nodes: Any, radius: Any, resolution: int = 6, *argument
 chair_module.geo_radius = _geo_radius_modestly
 
 
-def spawn(factory: str, seed: int) -> tuple[bpy.types.Object, dict[str, Any]]:
+def spawn(factory: str, seed: int, light: bool = False) -> tuple[bpy.types.Object, dict[str, Any]]:
     """Make one asset in the scene.
 
     Args:
         factory: `module:Class` below `infinigen.assets.objects`.
-        seed: everything about the asset follows from it.
+        seed: everything about the asset follows from it, and from `light`.
+        light: draw no black materials.
 
     Returns:
-        the object (lights and bulbs may be its children), and the factory's numbers, switches and choices by name.
+        the object (lights and bulbs may be its children), and the factory's numbers, switches, choices and materials
+        by name.
     """
     module, _, name = factory.partition(":")
     maker = getattr(importlib.import_module(f"infinigen.assets.objects.{module}"), name)
     # Some factories also draw outside their own fixed seed.
     random.seed(seed)
     np.random.seed(seed % (1 << 32))  # noqa: NPY002  (the state that Infinigen draws from)
-    made = maker(seed)
-    asset = made.spawn_asset(0)
+    with lighter() if light else contextlib.nullcontext():
+        made = maker(seed)
+        asset = made.spawn_asset(0)
     return asset, labels(vars(made))
 
 
 def labels(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What of an object's attributes a label can be: numbers, switches and words; vectors and dictionaries by part."""
+    """What of an object's attributes a label can be: numbers, switches and words, and of materials their kind; vectors
+    and dictionaries by part."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
@@ -85,6 +91,8 @@ def labels(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
                 found[name] = round(float(value), 5)
         elif isinstance(value, str):
             found[name] = str(value)
+        elif isinstance(value, bpy.types.Material):
+            found[name] = value.name.split(".")[0].removeprefix("shader_")
         elif isinstance(value, dict):
             found.update(labels(value, f"{name}." if prefix else ""))
         elif isinstance(value, (tuple, list, np.ndarray)) and 0 < len(value) <= 8:

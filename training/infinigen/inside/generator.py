@@ -2,9 +2,10 @@
 
     python generator.py FACTORIES.py      requests on standard input, answers on standard output
 
-A request is `{"factory": "module:Class", "seed": N, "path": FILE}`; the answer `{"done": true, "row": {...}}` with the
-file written, or `{"done": false, "reason": "..."}`. The first line out is `{"ready": true, ...}`. Blender and Infinigen
-print wherever they like; their words go to standard error, so that nothing comes between the answers.
+A request is `{"factory": "module:Class", "seed": N, "light": false, "path": FILE}`; the answer
+`{"done": true, "row": {...}}` with the file written, or `{"done": false, "reason": "..."}`. The first line out is
+`{"ready": true, ...}`. Blender and Infinigen print wherever they like; their words go to standard error, so that
+nothing comes between the answers.
 
 Runs in Infinigen's own Python; it sees Blender and numpy, and nothing of GAN3D.
 """
@@ -43,7 +44,8 @@ def main(arguments: list[str]) -> int:
         request = json.loads(line)
         begin = time.monotonic()
         try:
-            row = make(factories, request["factory"], request["seed"], Path(request["path"]))
+            light = request.get("light", False)
+            row = make(factories, request["factory"], request["seed"], light, Path(request["path"]))
             _answer(answers, done=True, row={**row, "seconds": round(time.monotonic() - begin, 2)})
         except Exception as error:  # whatever a factory raises on one seed, the next seed may do
             _answer(answers, done=False, reason=f"{type(error).__name__}: {error}".splitlines()[0][:300])
@@ -64,11 +66,11 @@ def _answer(answers: TextIO, **content: Any) -> None:
     answers.flush()
 
 
-def make(factories: ModuleType, factory: str, seed: int, path: Path) -> dict[str, Any]:
+def make(factories: ModuleType, factory: str, seed: int, light: bool, path: Path) -> dict[str, Any]:
     """Make one shape and write it.
 
     Args:
-        factories: has `spawn(factory, seed) -> (object, labels)`.
+        factories: has `spawn(factory, seed, light) -> (object, labels)`.
         path: the `.npz` to write.
 
     Returns:
@@ -77,10 +79,11 @@ def make(factories: ModuleType, factory: str, seed: int, path: Path) -> dict[str
     import materials
     import numpy as np
     import refinement
+    import samples
     import surfaces
 
     surfaces.empty_scene()
-    asset, params = factories.spawn(factory, seed)
+    asset, params = factories.spawn(factory, seed, light)
     shape = surfaces.join(asset)
     surfaces.leave_only(shape)
     factory_vertices = len(shape.data.vertices)
@@ -90,12 +93,12 @@ def make(factories: ModuleType, factory: str, seed: int, path: Path) -> dict[str
     refined = refinement.refine(*surfaces.arrays(shape), LONGEST * step, MAX_VERTICES)
     vertices, faces = refined.vertices, refined.faces
     emissions = materials.Emissions(shape)
-    samples = materials.Samples(shape, refined)
-    surfaces.leave_only(samples.object)
+    baking = samples.Samples(shape, refined)
+    surfaces.leave_only(baking.object)
     emissions.base_color()
-    color = samples.bake()
+    color = baking.bake()
     emissions.parameters()
-    rough, metal, clear = samples.bake().T
+    rough, metal, clear = baking.bake().T
     if not np.isfinite(color).all():
         raise ValueError("its base colour is not finite")
 
