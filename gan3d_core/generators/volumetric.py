@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from ..field import Field
+from ..representations import Volume
 from .volume_field import VolumeField
 
 SURFACE_BAND = 1.0
@@ -27,6 +28,8 @@ class VolumetricGenerator(nn.Module):
         channels: widths at 4³, 8³, 16³, … from coarse to fine; (512, 256, 128, 64) in the paper. Each further entry
             doubles the resolution: 4 · 2^len(channels).
     """
+
+    yields = Volume
 
     def __init__(self, latent_size: int = 200, channels: tuple[int, ...] | list[int] = (512, 256, 128, 64)) -> None:
         super().__init__()
@@ -54,6 +57,10 @@ class VolumetricGenerator(nn.Module):
             (N, 1, R, R, R), axes x, y, z; `sigmoid` of it is the occupancy of the paper.
         """
         return self.layers(codes[:, :, None, None, None])
+
+    def represent(self, codes: torch.Tensor) -> Volume:
+        """(N, latent_size) to volumes of the generator's own resolution."""
+        return Volume(self(codes)[:, 0].float().sigmoid())
 
     @torch.inference_mode()
     def fields(self, codes: np.ndarray, size_m: float) -> list[Field]:

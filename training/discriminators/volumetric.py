@@ -21,6 +21,8 @@ class VolumetricDiscriminator(nn.Module):
         minibatch_std: tell the last layer how much the batch varies (Karras et al. 2018, section 3), against collapse.
     """
 
+    consumes = "volume"
+
     def __init__(
         self,
         channels: tuple[int, ...] | list[int] = (64, 128, 256, 512),
@@ -47,8 +49,13 @@ class VolumetricDiscriminator(nn.Module):
         self.minibatch_std = minibatch_std
         self.last = wrap(nn.Conv3d(before + minibatch_std, 1, 4))
 
-    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
-        """(N, 1, R, R, R) occupancies in [0, 1] to (N,) outputs, large for real."""
+    @property
+    def feature_layers(self) -> list[nn.Module]:
+        """The layers whose outputs are its features, from fine to coarse."""
+        return [layer for layer in self.features if isinstance(layer, nn.LeakyReLU)]
+
+    def forward(self, volumes: torch.Tensor, given: torch.Tensor | None = None) -> torch.Tensor:
+        """(N, 1, R, R, R) occupancies in [0, 1], or distances in [−1, 1], to (N,) outputs, large for real."""
         features = self.features(volumes)
         if self.minibatch_std:
             features = torch.cat([features, minibatch.standard_deviation(features)], 1)
