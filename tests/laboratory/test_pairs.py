@@ -1,0 +1,50 @@
+"""Every generator against every critic under every objective: both learn, and nothing is left without a gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pairs import CRITICS, GENERATORS, pair, records
+
+from gan3d_core import generators
+from gan3d_core.representations import Implicit, Surfaces, Views, Volume
+from training import discriminators, objectives
+from training.bridges import CONSUMED
+from training.real_shapes import RealShapes
+from training.train_gan import GanTrainer
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return records()
+
+
+def test_the_grid_has_everything_that_is_yielded_and_consumed():
+    yielded = {generators.build(name, options).yields for name, options in GENERATORS.items()}
+    consumed = {discriminators.build(name, options).consumes for name, options in CRITICS.items()}
+    assert yielded == {Volume, Implicit, Surfaces, Views}
+    assert consumed == set(CONSUMED)
+
+
+@pytest.mark.parametrize("objective", objectives.OBJECTIVES)
+@pytest.mark.parametrize("discriminator", CRITICS)
+@pytest.mark.parametrize("architecture", GENERATORS)
+def test_a_pair_trains(shapes, architecture, discriminator, objective):
+    trainer = GanTrainer(pair(architecture, discriminator, objective=objective), "cpu")
+    data = RealShapes(shapes, trainer.generator, trainer.bridge, mirror=True)
+    before = {name: value.clone() for name, value in trainer.generator.named_parameters()}
+    report = trainer.train_step(data)
+    assert all(torch.isfinite(torch.tensor(value)) for value in report.values())
+    still = [n for n, p in trainer.generator.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert still == []
+    assert all(bool(p.isfinite().all()) for p in (*trainer.generator.parameters(), *trainer.critic.parameters()))
+    assert all(not torch.equal(p, before[name]) for name, p in trainer.generator.named_parameters())
+    assert trainer.step == 1
