@@ -1,10 +1,11 @@
 """Depth and normal maps of fixed cameras made one signed field.
 
-A point that lies in front of what some camera sees is outside; what no camera sees past is inside. Each camera's
-verdict is the distance to the plane through the surface that it sees at the point's pixel, which is why it wants the
-normal; the field is the largest verdict. So far it is K. N. Kutulakos, S. M. Seitz: A Theory of Shape by Space Carving,
-IJCV 2000, with depths in place of colours. The distance is metric near the surface, and every step is differentiable in
-the maps. Hollows that no camera looks into are filled.
+A point that lies in front of what some camera sees, or beside the silhouette, is outside; all others are inside. In
+front is the signed distance to the plane through the surface that the camera sees at the point's pixel, which is why it
+wants the normal; beside is how clear of the shape the pixel's ray passes. The field is the largest of these. So far it
+is K. N. Kutulakos, S. M. Seitz: A Theory of Shape by Space Carving, IJCV 2000, with depths and silhouettes in place of
+colours. It is metric near the surface, and every step is differentiable in the maps. Hollows that no camera looks into
+are filled.
 """
 
 from __future__ import annotations
@@ -19,8 +20,6 @@ from .representations import DISTANCE_BAND, Views
 
 CAMERAS = (6, 14, 26)
 """Along the axes; and along the cube's diagonals; and towards the middles of its edges."""
-LEAST_FACING = 0.1
-"""Cosines below this count as this: a surface seen edge on says nothing of distance."""
 
 
 def camera_frames(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -67,10 +66,17 @@ def fuse(views: Views, points: torch.Tensor) -> torch.Tensor:
     """
     count, cameras, size = views.height.shape[:3]
     local = torch.einsum("cij,npj->ncpi", views.axes, points)  # (N, C, P, 3): right, up, towards
+    centre = (2 * torch.arange(size, device=points.device, dtype=points.dtype) + 1) / size - 1
+    u = (centre * views.reach[:, None])[:, None, :]  # (C, 1, S)
+    v = -(centre * views.reach[:, None])[:, :, None]
+    normal = torch.einsum("ncksv,cik->ncisv", views.normal, views.axes)
+    # The plane at each pixel is normal · place = offset. Planes are read between pixels, not heights: on a steep
+    # surface the height there is no use, the plane is.
+    offset = normal[:, :, 0] * u + normal[:, :, 1] * v + normal[:, :, 2] * views.height
+    maps = torch.cat([normal, offset[:, :, None], views.clearance[:, :, None]], 2).reshape(-1, 5, size, size)
     at = local[..., :2] / views.reach[:, None, None] * local.new_tensor([1.0, -1.0])
-    facing = torch.einsum("ncksv,ck->ncsv", views.normal, views.axes[:, 2]).clamp(min=LEAST_FACING)
-    maps = torch.stack([views.height, facing, views.mask], 2).reshape(count * cameras, 3, size, size)
     seen = F.grid_sample(maps, at.flatten(0, 1)[:, None], mode="bilinear", padding_mode="border", align_corners=False)
-    height, cosine, mask = seen.reshape(count, cameras, 3, -1).unbind(2)  # (N, C, P) each
-    front = DISTANCE_BAND * torch.tanh((local[..., 2] - height) * cosine / DISTANCE_BAND)
-    return (mask * front + (1 - mask) * DISTANCE_BAND).amax(1)
+    planes, beside = seen.reshape(count, cameras, 5, -1).split([4, 1], 2)  # (N, C, ·, P)
+    front = (planes[:, :, :3] * local.transpose(2, 3)).sum(2) - planes[:, :, 3]
+    front = DISTANCE_BAND * torch.tanh(front / DISTANCE_BAND)
+    return torch.maximum(front, beside[:, :, 0]).amax(1)

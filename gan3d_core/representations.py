@@ -62,8 +62,9 @@ class Views:
     """(N, C, S, S) where the surface is along the axis towards the camera, 0 at the cube's centre."""
     normal: torch.Tensor
     """(N, C, 3, S, S) of unit length, in the shape's axes, turned towards the camera."""
-    mask: torch.Tensor
-    """(N, C, S, S) in [0, 1]: whether there is a surface."""
+    clearance: torch.Tensor
+    """(N, C, S, S) how far from the shape each pixel's ray passes, up to ±`DISTANCE_BAND`; negative where it goes
+    through it, by how deep. Its zeros are the silhouette."""
     axes: torch.Tensor
     """(C, 3, 3) rows right, up and towards each camera; pixel rows run downwards."""
     reach: torch.Tensor

@@ -130,11 +130,11 @@ class RealShapes:
             return Volume(torch.from_numpy(volumes.astype(np.float32) / 255))
         if self.views:
             first = self.views[0]
-            height, normal, mask = (
+            height, normal, clearance = (
                 torch.stack([getattr(self.views[int(f)], name)[int(i)] for i, f in zip(chosen, flip, strict=True)])
-                for name in ("height", "normal", "mask")
+                for name in ("height", "normal", "clearance")
             )
-            return Views(height.float(), normal.float(), mask.float(), first.axes, first.reach)
+            return Views(height.float(), normal.float(), clearance.float(), first.axes, first.reach)
         distance = self.records.distance[chosen].astype(np.float32)
         distance[flip] = distance[flip, ::-1]
         if self.yields is Implicit:
@@ -172,6 +172,7 @@ def _occupancy(distance: np.ndarray, resolution: int) -> np.ndarray:
 
 def _observed(distance: np.ndarray, cameras: int, size: int) -> Views:
     """All shapes as the cameras see them, in half precision (0.25 MB each for six maps of 64²)."""
-    parts = [observe(torch.from_numpy(grid.astype(np.float32))[None], cameras, size) for grid in distance]
-    height, normal, mask = (torch.cat([getattr(p, n).half() for p in parts]) for n in ("height", "normal", "mask"))
-    return Views(height, normal, mask, parts[0].axes, parts[0].reach)
+    parts = [observe(torch.from_numpy(grid.astype(np.float32)), cameras, size) for grid in distance]
+    names = ("height", "normal", "clearance")
+    height, normal, clearance = (torch.cat([getattr(part, name).half() for part in parts]) for name in names)
+    return Views(height, normal, clearance, parts[0].axes, parts[0].reach)

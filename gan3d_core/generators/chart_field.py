@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from skimage import measure
 
 from .. import winding
-from ..field import Materials
+from ..field import Materials, lattice
 from ..fusion import camera_frames
+from .mesh_field import distance_to_mesh
 
 _DIRECTIONS = 26
 _BUFFER = 64
 """Pixels along the side of the pictures in which charts are looked at."""
-_BAND = 3.0
-"""Cells from the surface up to which values are distances."""
 
 
 class ChartField:
@@ -35,11 +35,14 @@ class ChartField:
     def values(self, resolution: int) -> np.ndarray:
         points, dipoles = _spread(self.vertices[self.faces], 1.0 / resolution)
         number = winding.on_lattice(torch.from_numpy(points)[None], torch.from_numpy(dipoles)[None], resolution)
-        out = 0.5 - number[0].numpy()
-        # A level set's distance, to first order: the value over its slope (Taubin 1991).
-        slope = np.sqrt(sum(part**2 for part in np.gradient(out, 2.0 / resolution)))
-        band = _BAND * 2.0 / resolution
-        return np.clip(out / np.maximum(slope, 0.5 / band), -band, band).astype(np.float32)
+        level = 0.5 - number[0].numpy()
+        border = np.pad(level, 1, constant_values=0.5)
+        if not (level < 0).any():
+            return level
+        vertices, faces, _, _ = measure.marching_cubes(border, 0.0)
+        vertices = (2.0 * vertices - 1.0) / resolution - 1.0  # index i of the border's grid is sample i − 1
+        away, _, _ = distance_to_mesh(lattice(resolution), vertices, faces, 2.0 / resolution)
+        return np.where(level < 0, -1.0, 1.0).astype(np.float32) * away.reshape(level.shape).astype(np.float32)
 
     def materials(self, points: np.ndarray) -> Materials | None:
         return None

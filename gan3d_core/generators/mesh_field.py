@@ -31,17 +31,8 @@ class MeshField:
         self.size_m = size_m
 
     def values(self, resolution: int) -> np.ndarray:
-        voxel = 2.0 / resolution
         points = lattice(resolution)
-        # Pieces with edges of at most two cells: the nearest have the nearest middles, or nearly.
-        vertices, faces = trimesh.remesh.subdivide_to_size(self.vertices, self.faces, 2.0 * voxel)
-        pieces = vertices[faces].astype(np.float32)
-        tree = spatial.cKDTree(pieces.mean(axis=1))
-        away, _ = tree.query(points)
-        band = np.flatnonzero(away < 4.0 * voxel)
-        _, candidates = tree.query(points[band], k=min(_CANDIDATES, len(pieces)))
-        candidates = candidates.reshape(len(band), -1)
-        away[band] = np.min([distance_to_triangles(points[band], pieces[one]) for one in candidates.T], axis=0)
+        away, pieces, tree = distance_to_mesh(points, self.vertices, self.faces, 2.0 / resolution)
         inside = _inside(points, away.reshape((resolution,) * 3), pieces, tree)
         return np.where(inside, -away, away).astype(np.float32).reshape((resolution,) * 3)
 
@@ -66,6 +57,25 @@ def _inside(points: np.ndarray, away: np.ndarray, pieces: np.ndarray, tree: spat
     return out
 
 
-def distance_to_triangles(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+def distance_to_mesh(
+    points: np.ndarray, vertices: np.ndarray, faces: np.ndarray, voxel: float
+) -> tuple[np.ndarray, np.ndarray, spatial.cKDTree]:
+    """Distances (P,) from points to a mesh, exact within four voxels of it and to a voxel farther away.
+
+    Returns also what they were found by: the faces cut to pieces (M, 3, 3) with sides of at most two voxels, whose
+    middles are about as near as they are, and the tree of their middles.
+    """
+    cut, parts = trimesh.remesh.subdivide_to_size(vertices, faces, 2.0 * voxel)
+    pieces = cut[parts].astype(np.float32)
+    tree = spatial.cKDTree(pieces.mean(axis=1))
+    away, _ = tree.query(points)
+    band = np.flatnonzero(away < 4.0 * voxel)
+    _, candidates = tree.query(points[band], k=min(_CANDIDATES, len(pieces)))
+    candidates = candidates.reshape(len(band), -1)
+    away[band] = np.min([_to_triangles(points[band], pieces[one]) for one in candidates.T], axis=0)
+    return away, pieces, tree
+
+
+def _to_triangles(points: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     """(P,) distances from points (P, 3) to a triangle each, (P, 3, 3)."""
     return np.linalg.norm(trimesh.triangles.closest_point(triangles, points) - points, axis=1)

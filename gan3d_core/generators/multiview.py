@@ -18,16 +18,17 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..field import Field, Materials, lattice
 from ..fusion import camera_frames, fuse
-from ..representations import Views
+from ..representations import DISTANCE_BAND, Views
 
 START_HEIGHT = 0.5
 """Where a fresh network's maps see the surface: together they are about a block of this half side."""
-START_MASK = 3.0
-"""Logit of the mask there."""
+START_CLEARANCE = -1.0
+"""How deep rays go through a fresh network's shapes, before the tanh."""
 
 
 class MultiViewGenerator(nn.Module):
-    """Code → 4² features for each camera → … → maps of height, normal and mask, one set of weights for all cameras.
+    """Code → 4² features for each camera → … → maps of height, normal and clearance, one set of weights for all
+    cameras.
 
     Args:
         latent_size: length of z.
@@ -53,7 +54,7 @@ class MultiViewGenerator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.ConvTranspose2d(channels[-1], 5, 4, stride=2, padding=1))
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """(N, latent_size) to raw maps (N, C, 5, S, S): height, normal along right, up and towards, mask."""
+        """(N, latent_size) to raw maps (N, C, 5, S, S): height, normal along right, up and towards, clearance."""
         maps = self.layers(self.start(codes).reshape(-1, self.first, 4, 4))
         return maps.unflatten(0, (len(codes), self.views)).float()
 
@@ -64,13 +65,14 @@ class MultiViewGenerator(nn.Module):
         height = reach[:, None, None] * torch.tanh(maps[:, :, 0] + start)
         towards = maps.new_tensor([0.0, 0.0, 1.0])[:, None, None]
         normal = torch.einsum("nckuv,cki->nciuv", F.normalize(maps[:, :, 1:4] + towards, dim=2), axes).float()
-        return Views(height, normal, torch.sigmoid(maps[:, :, 4] + START_MASK), axes, reach)
+        clearance = DISTANCE_BAND * torch.tanh(maps[:, :, 4] + START_CLEARANCE)
+        return Views(height, normal, clearance, axes, reach)
 
     @torch.inference_mode()
     def fields(self, codes: np.ndarray, size_m: float) -> list[Field]:
         views = self.represent(torch.as_tensor(codes, device=self.get_buffer("axes").device))
-        every = zip(views.height, views.normal, views.mask, strict=True)
-        return [FusedField(Views(h[None], n[None], m[None], views.axes, views.reach), size_m) for h, n, m in every]
+        every = zip(views.height, views.normal, views.clearance, strict=True)
+        return [FusedField(Views(h[None], n[None], c[None], views.axes, views.reach), size_m) for h, n, c in every]
 
 
 class FusedField:
