@@ -41,16 +41,19 @@ def effective_count(vectors: torch.Tensor, width: float) -> float:
     return float(torch.exp(-(values * values.log()).sum()))
 
 
-def relative_diversity(real: torch.Tensor, fake: torch.Tensor) -> float:
+def relative_diversity(real: torch.Tensor, fake: torch.Tensor) -> float | None:
     """(count of the generated − 1) / (count of the real − 1): 0 for a batch that is one shape, about 1 for a batch as
-    varied as the data.
+    varied as the data. None where the real ones are one shape themselves.
 
-    The width of comparison is half the median distance of the real samples, so that nothing depends on units.
+    The width of comparison is half the mean distance of the real samples, so that nothing depends on units.
 
     Args:
-        real, fake: (N, …) of equal size, N at least 2.
+        real, fake: (N, …) of equal size.
     """
     unit = real.float().std().clamp(min=1e-12)
     a, b = signatures(real / unit), signatures(fake / unit)
-    width = max(float(F.pdist(a).median()) / 2, 1e-12)
-    return (effective_count(b, width) - 1) / max(effective_count(a, width) - 1, 1e-6)
+    distances = F.pdist(a)
+    if not len(distances) or float(distances.mean()) < 1e-6:
+        return None
+    width = float(distances.mean()) / 2
+    return (effective_count(b, width) - 1) / (effective_count(a, width) - 1)

@@ -18,7 +18,7 @@ class GanRecipe:
     kind: str
     """`gan`."""
     category: str
-    """Which shapes of the dataset."""
+    """Which shapes of the dataset; several are separated by commas and become classes."""
     architecture: str
     """Of the generator, from `gan3d_core.generators.CATALOGUE`."""
     options: dict[str, Any]
@@ -70,6 +70,8 @@ class GanRecipe:
     """
     smoothness_weight: float = 0.0
     """Weight of `shape_terms.roughness`, for meshes and patches."""
+    techniques: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """The table `[techniques]`, see `training.techniques.Settings`."""
     growing: list[int] = dataclasses.field(default_factory=list)
     """Resolutions from coarse to fine, the last the recipe's own, for the `growing` discriminator; empty for no
     growing."""
@@ -107,6 +109,10 @@ class GanRecipe:
             )
         if len(self.growing_steps) != max(len(self.growing) - 1, 0) or min(self.growing_steps, default=1) < 1:
             raise TrainingError("growing_steps needs one number, of at least 1, for each resolution but the last.")
+
+    @property
+    def categories(self) -> list[str]:
+        return [part.strip() for part in self.category.split(",")]
 
     def stage(self, step: int) -> tuple[int, float]:
         """The resolution at a step, and the share, in (0, 1], to which it is faded in."""

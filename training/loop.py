@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -112,7 +113,9 @@ def run(
         NotFiniteError, TrainingError: as `step` does; the last snapshot stays as it was.
     """
     monitor = monitor or Monitor()
-    progress = ProgressLine(label, recipe.steps, trainer.step)
+    # Of several processes one tells how it goes.
+    stream = None if isinstance(folder, RunFolder) else io.StringIO()
+    progress = ProgressLine(label, recipe.steps, trainer.step, stream)
     mean: dict[str, float] = {}
     try:
         while trainer.step < recipe.steps:

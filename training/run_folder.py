@@ -36,6 +36,22 @@ def read_snapshot(run: Path) -> dict[str, Any] | None:
         raise TrainingError(f"The snapshot {path} cannot be read ({reason}).") from error
 
 
+def read_run(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The recipe of a run, as plain data, and its snapshot.
+
+    Raises:
+        TrainingError: no run with a snapshot.
+    """
+    try:
+        recipe = json.loads((run / "recipe.json").read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{run} holds no run ({error}).", "Name a run folder.") from None
+    state = read_snapshot(run)
+    if state is None:
+        raise TrainingError(f"The run {run} has no snapshot yet.", "Train it, or name another run folder.")
+    return recipe, state
+
+
 class RunFolder:
     """Open a new run, or one to go on with.
 

@@ -6,6 +6,7 @@ as in A. Brock et al.: Large Scale GAN Training for High Fidelity Natural Image 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,14 @@ class ConditionalGenerator(nn.Module):
             raise ValueError("a conditional generator cannot hold another one")
         self.latent_size, self.classes, self.label = latent_size, classes, label
         self.generator = build(architecture, {**options, "latent_size": latent_size + class_size})
+        if not hasattr(self.generator, "yields"):
+            raise ValueError(f"{architecture} has classes of its own, or none")
         self.embedding = nn.Embedding(classes, class_size)
+        self.yields = self.generator.yields
+        # What training asks of some generators, to bring recorded shapes into the same terms.
+        for name in ("resolution", "views", "size"):
+            if hasattr(self.generator, name):
+                setattr(self, name, getattr(self.generator, name))
 
     def codes(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> torch.Tensor:
         """(N, latent_size) and classes (N,) int64 to (N, latent_size + class_size)."""
@@ -52,11 +60,20 @@ class ConditionalGenerator(nn.Module):
             labels = torch.full((len(z),), self.label, device=z.device)
         return torch.cat([z, self.embedding(labels)], 1)
 
-    def forward(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+    def represent(self, z: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
         """What the generator inside yields for (N, latent_size) and classes (N,); none are `label`."""
-        return self.generator(self.codes(z, labels))
+        return self.generator.represent(self.codes(z, labels))
 
-    @torch.inference_mode()
-    def fields(self, codes: np.ndarray, size_m: float) -> list[Field]:
-        z = torch.as_tensor(codes, device=self.embedding.weight.device)
-        return self.generator.fields(self.codes(z).cpu().numpy(), size_m)
+    def set_reference(self, draw: Callable[[int], torch.Tensor]) -> None:
+        """For a generator inside that has a reference batch: its codes, with the classes in turn."""
+        if hasattr(self.generator, "set_reference"):
+            self.generator.set_reference(
+                lambda count: self.codes(z := draw(count), torch.arange(count, device=z.device) % self.classes)
+            )
+
+    def fields(self, codes: np.ndarray, size_m: float, labels: Sequence[int] | None = None) -> list[Field]:
+        device = self.embedding.weight.device
+        with torch.inference_mode():
+            chosen = None if labels is None else torch.as_tensor(labels, device=device)
+            inner = self.codes(torch.as_tensor(codes, device=device), chosen).cpu().numpy()
+        return self.generator.fields(inner, size_m)

@@ -87,6 +87,8 @@ def test_diversity_of_any_representation(shape):
     samples = centres + 0.05 * torch.randn(8, *shape, generator=generator)
     assert relative_diversity(samples, samples) == pytest.approx(1)
     assert relative_diversity(samples, samples[:1].expand(8, *shape)) == pytest.approx(0, abs=1e-4)
+    assert relative_diversity(samples[:1].expand(8, *shape), samples) is None  # nothing to compare with
+    assert relative_diversity(samples[:1], samples[:1]) is None
     half = relative_diversity(samples, samples[[0, 1, 2, 3] * 2])
     assert 0.25 < half < 0.6
     assert relative_diversity(50 * samples, 50 * samples[[0, 1, 2, 3] * 2]) == pytest.approx(half, rel=1e-3)

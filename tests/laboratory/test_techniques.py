@@ -9,13 +9,14 @@ import torch
 from torch import nn
 
 from gan3d_core.errors import TrainingError
+from gan3d_core.generators import build
 from gan3d_core.generators.attention import SelfAttention
 from gan3d_core.generators.virtual_batch_norm import VirtualBatch, VirtualBatchNorm
-from training import averaging
+from training import averaging, discriminators
 from training.objectives import OBJECTIVES, find
 from training.regularisers import spectral_norm
 from training.techniques import Techniques
-from training.techniques.conditioning import ProjectionCritic
+from training.techniques.conditioning import ProjectionCritic, Told, channels_of
 from training.techniques.feature_matching import feature_matching
 from training.techniques.features import feature_layers, tapped
 from training.techniques.historical_averaging import HistoricalAverage
@@ -38,7 +39,7 @@ class Critic(nn.Module):
         self.first, self.second = nn.Conv1d(2, 3, 1), nn.Conv1d(3, 4, 1)
         self.feature_layers = [self.first, self.second]
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, given: torch.Tensor | None = None) -> torch.Tensor:
         return self.second(self.first(x)).relu().sum((1, 2))
 
 
@@ -138,12 +139,13 @@ def test_smoothed_labels_move_the_optimum_on_the_real_side_alone(name):
     """The critic's loss on real samples is least where D(x) is 0.9, and on generated ones what it was."""
     plain, objective = find(name), smoothed(find(name), 0.1)
     assert smoothed(plain, 0.0) is plain
-    real, fake = torch.linspace(-4, 4, 8001, dtype=DOUBLE), torch.tensor([0.3], dtype=DOUBLE)
-    losses = torch.stack([objective.critic(value[None], fake) for value in real])
-    best = real[losses.argmin()]
-    assert float(best.sigmoid() if objective.logits else best) == pytest.approx(0.9, abs=1e-3)
-    other = torch.tensor([-1.1], dtype=DOUBLE)
-    change = [float(kind.critic(real[:1], other) - kind.critic(real[:1], fake)) for kind in (plain, objective)]
+    at, fake = torch.tensor([0.8, 0.9, 0.95], dtype=DOUBLE), torch.tensor([0.3], dtype=DOUBLE)
+    real = (at.logit() if objective.logits else at).requires_grad_(True)
+    (slope,) = torch.autograd.grad(objective.critic(real, fake), real)
+    assert slope[0] < 0 < slope[2]
+    assert float(slope[1]) == pytest.approx(0, abs=1e-12)
+    real, other = real.detach(), torch.tensor([-1.1], dtype=DOUBLE)
+    change = [float(kind.critic(real, other) - kind.critic(real, fake)) for kind in (plain, objective)]
     assert change[0] == pytest.approx(change[1], rel=1e-9)
     assert objective.generator is plain.generator
 
@@ -232,14 +234,75 @@ def test_self_attention_follows_a_permutation_of_cells():
 
 def test_projection_adds_the_product_with_the_class_vector():
     critic = Critic().double()
-    conditioned = ProjectionCritic(critic, classes=3, channels=4).double()
     x, labels = torch.randn(5, 2, 6, dtype=DOUBLE), torch.tensor([0, 2, 1, 1, 0])
-    assert torch.allclose(conditioned(x, labels), critic(x))  # classes begin unheard
+    conditioned = ProjectionCritic(critic, classes=3, channels=channels_of(critic, x, None)).double()
+    assert torch.allclose(conditioned(x, Told(None, labels)), critic(x))  # classes begin unheard
     with torch.no_grad():
         conditioned.embedding.weight.copy_(torch.randn(3, 4))
     pooled = critic.second(critic.first(x)).mean(2)
     expected = critic(x) + torch.stack([pooled[i] @ conditioned.embedding.weight[labels[i]] for i in range(5)]) / 2
-    assert torch.allclose(conditioned(x, labels), expected)
+    assert torch.allclose(conditioned(x, Told(None, labels)), expected)
+
+
+def test_projection_averages_over_the_pictures_of_a_shape():
+    """A critic whose features have the pictures of all shapes one after another."""
+
+    class Pictures(Critic):
+        def forward(self, x: torch.Tensor, given: torch.Tensor | None = None) -> torch.Tensor:
+            return super().forward(x.flatten(0, 1)).unflatten(0, x.shape[:2]).mean(1)
+
+    critic = Pictures()
+    conditioned = ProjectionCritic(critic, 2, 4)
+    torch.nn.init.normal_(conditioned.embedding.weight)
+    x, labels = torch.randn(3, 2, 2, 6), torch.tensor([0, 1, 1])
+    pooled = critic.second(critic.first(x.flatten(0, 1))).mean(2).reshape(3, 2, 4).mean(1)
+    expected = critic(x) + (conditioned.embedding.weight[labels] * pooled).sum(1) / 2
+    assert torch.allclose(conditioned(x, Told(None, labels)), expected, atol=1e-5)
+
+
+def test_a_conditional_generator_puts_the_class_behind_the_code():
+    options = {"latent_size": 3, "channels": [4, 4]}
+    generator = build("conditional", {
+        "architecture": "threedgan", "options": options, "latent_size": 3, "classes": 2, "label": 1, "class_size": 2,
+    }).eval()  # fmt: skip
+    z, labels = torch.randn(4, 3), torch.tensor([0, 1, 1, 0])
+    inner = torch.cat([z, generator.embedding.weight[labels]], 1)
+    assert torch.equal(generator.represent(z, labels).occupancy, generator.generator.represent(inner).occupancy)
+    assert torch.equal(generator.represent(z).occupancy[1:3], generator.represent(z, labels).occupancy[1:3])
+    assert generator.resolution == 16
+    other, own = generator.fields(z[:2].numpy(), 1.0, labels=[0, 1]), generator.fields(z[:2].numpy(), 1.0)
+    assert (own[0].values(16) != other[0].values(16)).any()
+    assert (own[1].values(16) == other[1].values(16)).all()
+
+
+@pytest.mark.parametrize("changes", [{"attention": 8}, {"normalisation": "virtual", "reference": 4}])
+def test_options_of_the_volumetric_generator(changes):
+    """A shape does not depend on its batch in use; with a virtual one in training neither; the reference counts."""
+    generator = build("threedgan", {"latent_size": 3, "channels": [8, 8], **changes})
+    generator.set_reference(lambda count: torch.rand(count, 3))
+    z = torch.randn(6, 3)
+    first = generator.represent(z).occupancy
+    assert first.shape == (6, 16, 16, 16)
+    if "normalisation" in changes:
+        assert torch.allclose(generator.represent(z[2:3]).occupancy, first[2:3], atol=1e-5)
+        assert torch.allclose(generator.eval().represent(z).occupancy, first, atol=1e-5)
+        generator.train().set_reference(lambda count: torch.randn(count, 3))
+        assert not torch.allclose(generator.represent(z).occupancy, first, atol=1e-3)
+    generator.eval()
+    assert torch.allclose(generator.represent(z[:1]).occupancy, generator.represent(z).occupancy[:1], atol=1e-5)
+    first.sum().backward()
+    assert all(p.grad is not None for p in generator.parameters())
+
+
+def test_options_of_the_volumetric_critic():
+    critic = discriminators.build(
+        "volumetric", {"channels": [4, 8], "normalisation": "none", "discrimination": 3, "attention": 4}
+    )
+    volumes = torch.rand(3, 1, 16, 16, 16)
+    assert critic(volumes).shape == (3,)
+    assert not torch.allclose(critic(volumes)[:1], critic(volumes[:1]))  # it sees the batch
+    with pytest.raises(TrainingError, match="attention must be at one of 8, 4"):
+        discriminators.build("volumetric", {"channels": [4, 8], "attention": 16})
 
 
 # ── moving average ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -286,16 +349,16 @@ def test_a_table_reaches_both_players():
     techniques = Techniques(table, generator, critic)
     with torch.no_grad():
         generator.weight += 1.0
-    assert float(techniques.history("generator")) == pytest.approx(0.5 * 4)
+    assert float(techniques.history("generator").detach()) == pytest.approx(0.5 * 4)
     techniques.stepped("generator")
-    assert float(techniques.history("generator")) == pytest.approx(0.5 * 4 * 0.25)
-    assert float(techniques.history("critic")) == 0
+    assert float(techniques.history("generator").detach()) == pytest.approx(0.5 * 4 * 0.25)
+    assert float(techniques.history("critic").detach()) == 0
     real, fake = torch.randn(3, 2, 5), torch.randn(3, 2, 5)
     with techniques.tapping() as on_real:
         critic(real)
     with techniques.tapping() as on_fake:
         critic(fake)
-    assert float(techniques.matching(on_real, on_fake)) == pytest.approx(2 * float(feature_matching(on_real, on_fake)))
+    assert torch.equal(techniques.matching(on_real, on_fake), 2 * feature_matching(on_real, on_fake))
     other = Techniques(table, generator, Critic())
     other.load_state_dict(techniques.state_dict())
-    assert float(other.history("generator")) == float(techniques.history("generator"))
+    assert torch.equal(other.history("generator"), techniques.history("generator"))

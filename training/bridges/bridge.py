@@ -98,10 +98,10 @@ class Sampler(nn.Module):
         super().__init__()
         self.generator, self.bridge, self.terms, self.autocast = generator, bridge, tuple(terms), autocast
 
-    def forward(self, codes: torch.Tensor, setting: Setting) -> Seen:
-        """(N, latent_size) codes, and the circumstances of as many shapes."""
+    def forward(self, codes: torch.Tensor, setting: Setting, labels: torch.Tensor | None = None) -> Seen:
+        """(N, latent_size) codes, the circumstances of as many shapes, and their classes where there are any."""
         with self._cast(codes):
-            shapes = self.generator.represent(codes)  # type: ignore[operator]
+            shapes = self.generator.represent(*(codes,) if labels is None else (codes, labels))  # type: ignore[operator]
         if isinstance(shapes, Implicit):
             distance = shapes.distance
 

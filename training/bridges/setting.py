@@ -40,5 +40,14 @@ class Setting:
         """The circumstances of some of the shapes."""
         return Setting(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
 
+    def asked(self, queries: torch.Tensor) -> Setting:
+        """The same circumstances with other queries."""
+        return dataclasses.replace(self, queries=queries)
+
+    def alike(self) -> Setting:
+        """All shapes seen by the cameras of the first."""
+        azimuth, elevation = self.azimuth[:1].expand_as(self.azimuth), self.elevation[:1].expand_as(self.elevation)
+        return dataclasses.replace(self, azimuth=azimuth, elevation=elevation)
+
     def to(self, device: torch.device | str) -> Setting:
         return Setting(*(getattr(self, field.name).to(device) for field in dataclasses.fields(self)))

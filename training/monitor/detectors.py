@@ -35,7 +35,7 @@ def oscillation(series: np.ndarray) -> tuple[float, float, float]:
     power = np.abs(np.fft.rfft(rest * np.hanning(len(rest)))) ** 2
     power[0] = 0
     total = power.sum()
-    if total <= 0:
+    if total <= 0 or len(power) // 2 <= FEWEST_CYCLES:
         return float(len(series)), 0.0, 0.0
     peak = FEWEST_CYCLES + int(power[FEWEST_CYCLES : len(power) // 2].argmax())
     share = float(power[peak - 1 : peak + 2].sum() / total)

@@ -25,8 +25,12 @@ class MinibatchDiscrimination(nn.Module):
         self.tensor = nn.Parameter(torch.randn(size, kernels, dimensions) / size**0.5)
         self.out_features = size + kernels
 
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, A) to (N, A + B)."""
+    def closeness(self, features: torch.Tensor) -> torch.Tensor:
+        """o: (N, A) to (N, B)."""
         projected = torch.einsum("na,abc->nbc", features, self.tensor)
         distance = (projected[:, None] - projected[None]).abs().sum(-1)  # (N, N, B)
-        return torch.cat([features, torch.exp(-distance).sum(1)], 1)
+        return torch.exp(-distance).sum(1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, A) to (N, A + B)."""
+        return torch.cat([features, self.closeness(features)], 1)
