@@ -28,7 +28,7 @@ CRITICS: dict[str, dict[str, Any]] = {
 }
 
 
-def pair(architecture: str, discriminator: str, **changes: Any) -> GanRecipe:
+def pair(architecture: str, discriminator: str, /, **changes: Any) -> GanRecipe:
     """A recipe of two steps of two shapes."""
     settings: dict[str, Any] = {
         "kind": "gan",

@@ -38,8 +38,9 @@ class EdgeConvolution(nn.Module):
     def forward(self, nodes: torch.Tensor, joined: torch.Tensor) -> torch.Tensor:
         """(N, P, before) and (N, P, K) to (N, P, after)."""
         mapped = self.difference(nodes)
-        rows = joined.flatten(1)[..., None].expand(-1, -1, mapped.shape[2])
-        around = mapped.gather(1, rows).unflatten(1, joined.shape[1:]).amax(2)
+        first = torch.arange(len(nodes), device=nodes.device)[:, None, None] * nodes.shape[1]
+        rows = (joined + first).reshape(-1)  # whole rows are picked: several times faster than gathering numbers
+        around = mapped.flatten(0, 1).index_select(0, rows).reshape(*joined.shape, -1).amax(2)
         return self.activation(self.own(nodes) - mapped + around)
 
 
