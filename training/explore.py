@@ -84,7 +84,8 @@ def draw_arithmetic(
     codes = np.stack([_codes(checkpoint, each) for each in seeds])  # (3, N, latent)
     if codes.shape[1] > 1:
         codes = np.concatenate([codes, codes.mean(1, keepdims=True)], 1)
-    rows = np.stack([*codes, arithmetic(*codes, config.prior)], 1)  # (N, 4, latent)
+    a, b, c = codes
+    rows = np.stack([a, b, c, arithmetic(a, b, c, config.prior)], 1)  # (N, 4, latent)
     names = [f"{name} {seed}" for row in zip(*seeds, strict=True) for name, seed in zip("abc", row, strict=True)]
     captions = [part for i in range(0, len(names), 3) for part in (*names[i : i + 3], "a - b + c")]
     captions += ["mean a", "mean b", "mean c", "a - b + c"] if len(rows) > len(seeds[0]) else []

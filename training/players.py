@@ -42,7 +42,8 @@ def conditioned(recipe: GanRecipe, critic: nn.Module, sampler: Sampler, device: 
     with torch.no_grad():
         asked = torch.zeros(2, sampler.bridge.queries, 4)
         setting = sampler.bridge.setting(2, torch.Generator().manual_seed(0), asked).to(device)
-        seen = sampler.eval()(torch.zeros(2, sampler.generator.latent_size, device=device), setting)  # type: ignore[arg-type]
+        size = int(sampler.generator.latent_size)  # type: ignore[arg-type]
+        seen = sampler.eval()(torch.zeros(2, size, device=device), setting)
     sampler.train(was)
     return ProjectionCritic(critic, classes, channels_of(critic, seen.samples, seen.given)).to(device)
 

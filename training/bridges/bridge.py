@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -27,8 +27,8 @@ class Seen(NamedTuple):
 
     samples: torch.Tensor
     """(N, …)."""
-    given: torch.Tensor | None
-    """(N, …) what it is told besides: the cameras of pictures."""
+    given: Any
+    """What it is told besides: the cameras of pictures, (N, …), or None; with classes a `conditioning.Told`."""
     terms: dict[str, torch.Tensor] = {}
     """What the generator's loss counts besides, see `shape_terms`; empty for recorded shapes."""
 
