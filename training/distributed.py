@@ -64,8 +64,9 @@ class Group:
         """
         if self.alone:
             return network
-        # Buffers are not broadcast: they are equal anyway, or a share's own, and a critic runs twice before it learns.
-        return DistributedDataParallel(network, broadcast_buffers=False, find_unused_parameters=partly)
+        # Buffers are not sent at each pass: they are equal anyway, or a share's own, and a critic runs twice before it
+        # learns.
+        return DistributedDataParallel(network, forward_sync_buffers=False, find_unused_parameters=partly)
 
     def synchronised(self, network: nn.Module, device: str) -> nn.Module:
         """The network with batch norm over all processes, where that exists."""

@@ -76,13 +76,17 @@ def write_page(run: Path, output: Path | None = None) -> Path:
 def read_metrics(run: Path) -> tuple[list[dict[str, Any]], list[Finding]]:
     """The figures of each logged step and the findings, oldest first, `time` in seconds over all sittings.
 
-    A run that went on from a snapshot has logged some steps twice; the later ones count.
+    A run that went on from a snapshot has logged some steps twice; the later ones count. Lines that a crash has cut off
+    are left out.
     """
     rows: list[dict[str, Any]] = []
     found: list[Finding] = []
     before = last = 0.0
     for line in (run / "metrics.jsonl").read_text("utf-8").splitlines():
-        row = json.loads(line)
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
         if row["time"] < last:
             before += last
             rows = [old for old in rows if old["step"] < row["step"]]

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ class RunFolder:
             raise TrainingError(f"{path} is not empty and no run.", "Name a new run folder.")
         path.mkdir(parents=True, exist_ok=True)
         write_text(there, json.dumps(recipe, indent=2) + "\n")
-        self._metrics = (path / "metrics.jsonl").open("a", encoding="utf-8")
+        self._metrics = _open_lines(path / "metrics.jsonl")
         self._board: Any = None
         self._boarded = True
         self._begin = time.time()
@@ -140,6 +140,15 @@ class RunFolder:
         self._metrics.close()
         if self._board is not None:
             self._board.close()
+
+
+def _open_lines(path: Path) -> TextIO:
+    """A file of lines to append to; one that a crash has cut off inside a line gets its end."""
+    whole = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+    file = path.open("a", encoding="utf-8")
+    if not whole:
+        file.write("\n")
+    return file
 
 
 class NoFolder:

@@ -306,10 +306,23 @@ def test_a_run_that_went_on_is_read_as_one(tmp_path):
         {"step": 40, "time": 4.0, "finding": "divergence", "text": "It grew."},
         {"step": 40, "time": 1.5, "loss": 0.4}, {"step": 60, "time": 3.0, "loss": 0.3},
     ]  # fmt: skip
-    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = [json.dumps(row) for row in rows]
+    (tmp_path / "metrics.jsonl").write_text("\n".join([*lines[:3], lines[3][:20], *lines[3:]]))
     read, found = report.read_metrics(tmp_path)
     assert [(row["step"], row["time"], row["loss"]) for row in read] == [(20, 2.0, 1.0), (40, 5.5, 0.4), (60, 7.0, 0.3)]
     assert found == []
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path):
+    folder = RunFolder(tmp_path, {"kind": "ring"})
+    folder.log(20, {"loss": 1.0})
+    folder.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 40, "ti')
+    folder = RunFolder(tmp_path, {"kind": "ring"})
+    folder.log(40, {"loss": 0.5})
+    folder.close()
+    assert [(row["step"], row["loss"]) for row in report.read_metrics(tmp_path)[0]] == [(20, 1.0), (40, 0.5)]
 
 
 def test_sheets_and_figures_reach_tensorboard(tmp_path):
