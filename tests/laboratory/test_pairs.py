@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
 from pairs import CRITICS, GENERATORS, pair, records
@@ -48,3 +50,39 @@ def test_a_pair_trains(shapes, architecture, discriminator, objective):
     assert all(bool(p.isfinite().all()) for p in (*trainer.generator.parameters(), *trainer.critic.parameters()))
     assert all(not torch.equal(p, before[name]) for name, p in trainer.generator.named_parameters())
     assert trainer.step == 1
+
+
+def flat(value) -> list:
+    """Every tensor and number of a nested state, in order."""
+    if isinstance(value, dict):
+        return [part for key in sorted(value, key=str) for part in flat(value[key])]
+    if isinstance(value, list | tuple):
+        return [part for each in value for part in flat(each)]
+    return [value]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "discriminator"),
+    [
+        ("threedgan", "volumetric"),
+        ("implicit", "points"),
+        ("patch", "graph"),
+        ("mesh", "multiview"),
+        ("multiview", "graph"),
+    ],
+)
+def test_a_pair_goes_on_bit_for_bit_from_its_state(shapes, architecture, discriminator):
+    changes = {"objective": "wasserstein", "penalty_weight": 10.0, "accumulate": 2, "critic_steps": 2}
+    whole = GanTrainer(pair(architecture, discriminator, **changes), "cpu")
+    data = RealShapes(shapes, whole.generator, whole.bridge, mirror=True)
+    whole.train_step(data)
+    file = io.BytesIO()
+    torch.save(whole.state(), file)
+    file.seek(0)
+    resumed = GanTrainer(pair(architecture, discriminator, **changes), "cpu")
+    resumed.restore(torch.load(file, weights_only=True))
+    for trainer in (whole, resumed):
+        trainer.train_step(data)
+    first, second = flat(whole.state()), flat(resumed.state())
+    assert len(first) == len(second) > 10
+    assert all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(first, second, strict=True))

@@ -61,7 +61,7 @@ class PointDiscriminator(nn.Module):
 
     def forward(self, points: torch.Tensor, given: torch.Tensor | None = None) -> torch.Tensor:
         """(N, P, C) to (N,)."""
-        features = self.point_layers(points).amax(1)
+        features = self.point_layers(points).max(1).values
         if self.minibatch_std:
             features = torch.cat([features, minibatch.standard_deviation(features)], 1)
         return self.last(self.dense_layers(features))[:, 0]
