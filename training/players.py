@@ -91,3 +91,12 @@ def optimiser(recipe: GanRecipe, network: nn.Module, rate: float) -> torch.optim
     if recipe.optimiser == "rmsprop":
         return torch.optim.RMSprop(network.parameters(), rate)
     return torch.optim.Adam(network.parameters(), rate, (recipe.beta1, recipe.beta2))
+
+
+@torch.no_grad()
+def channels_last(network: nn.Module) -> None:
+    """Lay out the weights of convolutions so that bfloat16 is fast: the channels of a cell or pixel side by side."""
+    for parameter in network.parameters():
+        layout = {4: torch.channels_last, 5: torch.channels_last_3d}.get(parameter.dim())
+        if layout is not None:
+            parameter.data = parameter.data.contiguous(memory_format=layout)

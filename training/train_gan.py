@@ -80,7 +80,7 @@ class GanTrainer:
         players.check(recipe, self.generator, self.plain_critic)
         if recipe.autocast:
             for network in (self.generator, self.plain_critic):
-                network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+                players.channels_last(network)
         self.bridge = Bridge(
             consumes=self.plain_critic.consumes,  # type: ignore[arg-type]
             resolution=recipe.resolution,

@@ -52,6 +52,19 @@ def test_a_pair_trains(shapes, architecture, discriminator, objective):
     assert trainer.step == 1
 
 
+@pytest.mark.parametrize("discriminator", CRITICS)
+@pytest.mark.parametrize("architecture", GENERATORS)
+def test_a_pair_trains_in_half_precision(shapes, architecture, discriminator):
+    """Networks compute in bfloat16, the geometry between them and all weights are in single precision."""
+    changes = {"autocast": True, "penalty_weight": 10.0, "r1_weight": 1.0, "r1_every": 1, "smoothness_weight": 1.0}
+    trainer = GanTrainer(pair(architecture, discriminator, **changes), "cpu")
+    trainer.train_step(RealShapes(shapes, trainer.generator, trainer.bridge, mirror=True))
+    for parameter in trainer.generator.parameters():
+        assert parameter.dtype == parameter.grad.dtype == torch.float32
+        assert bool(parameter.grad.isfinite().all())
+    assert all(p.dtype == torch.float32 and bool(p.isfinite().all()) for p in trainer.critic.parameters())
+
+
 def flat(value) -> list:
     """Every tensor and number of a nested state, in order."""
     if isinstance(value, dict):
