@@ -85,6 +85,13 @@ class TrainingError(Gan3DError):
     default_hint = "See the last lines of metrics.jsonl in the run folder."
 
 
+class NotFiniteError(TrainingError):
+    """A loss or a gradient that is infinite or not a number: the step was not made, the last snapshot is whole."""
+
+    code = "not_finite"
+    default_hint = "Lower the learning rates, and go on from the last snapshot with the same command."
+
+
 class RenderingError(Gan3DError):
     """A mesh, cameras or an image that cannot be rendered: not finite, indices out of range, sizes that do not fit."""
 

@@ -112,6 +112,10 @@ def test_the_readme_names_every_make_target_of_a_user_and_the_help_all() -> None
         "training.train",
         "training.export",
         "training.evaluate",
+        "training.report",
+        "training.probe",
+        "training.explore arithmetic",
+        "training.explore walk",
     ],
 )
 def test_options_in_the_documents_are_taken(command: str) -> None:
@@ -121,12 +125,17 @@ def test_options_in_the_documents_are_taken(command: str) -> None:
     )
     known = set(re.findall(r"--[a-z-]+", helped.stdout))
     module, _, below = command.partition(" ")
-    others = {"gan3d_core": ("generate",), "training.prepare": ("infinigen", "inspect")}.get(module, ())
+    others = {
+        "gan3d_core": ("generate",),
+        "training.prepare": ("infinigen", "inspect"),
+        "training.explore": ("arithmetic", "walk"),
+    }.get(module, ())
     for path in DOCUMENTS:
         for line in code(path.read_text("utf-8")).splitlines():
             found = re.search(rf"-m {re.escape(module)} +([a-z-]*)", line)
             if found and (found[1] == below if below or found[1] in others else True):
-                used = set(re.findall(r"(?<=\s)--[a-z-]+", line.split("#")[0]))
+                ours = line.split("#")[0].partition(f"-m {module}")[2]  # what stands before are options of torchrun
+                used = set(re.findall(r"(?<=\s)--[a-z-]+", ours))
                 assert used <= known, f"{path.name}: {line}"
 
 

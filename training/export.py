@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import nn
 
@@ -17,6 +15,7 @@ from gan3d_core.errors import Gan3DError, TrainingError
 from gan3d_core.files import atomic_path, write_text
 
 from .configuration import fill
+from .run_folder import read_run
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,6 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--truncation", type=float, default=0.8, help="default truncation")
     parser.add_argument("--resolution", type=int, default=64, help="default field resolution")
     parser.add_argument("--rank", type=int, default=100, help="order in menus, smallest first")
+    parser.add_argument("--category", help="which class of a run of several categories (the first)")
     parser.add_argument("--card", required=True, help="Markdown file that becomes card.md")
     options = parser.parse_args(arguments)
     try:
@@ -35,11 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
         if not card.is_file():
             raise TrainingError(f"There is no card {card}.", "Write one: data with licences, recipe, seeds, figures.")
         generator, recipe, architecture, prior = load_run(Path(options.run))
+        category, own = of_category(architecture, recipe["category"], options.category)
         config = CheckpointConfig(
             label=options.label,
-            category=recipe["category"],
+            category=category,
             architecture=architecture[0],
-            options=architecture[1],
+            options=own,
             latent_size=generator.latent_size,  # type: ignore[arg-type]
             prior=prior,
             size_m=options.size,
@@ -68,15 +69,11 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
     from .train_codes import CodesRecipe, CodesTrainer, assemble, load_autoencoder
     from .train_gan import GanRecipe, GanTrainer
 
-    try:
-        recipe = json.loads((run / "recipe.json").read_text("utf-8"))
-        state = torch.load(run / "snapshot.pt", map_location="cpu", weights_only=True)
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{run} holds no run with a snapshot ({error}).", "Name a run folder.") from None
+    recipe, state = read_run(run)
     if recipe["kind"] == "gan":
         trainer = GanTrainer(fill(GanRecipe, recipe), "cpu")
         trainer.restore(state)
-        return trainer.average.eval(), recipe, (recipe["architecture"], recipe["options"]), recipe["prior"]
+        return trainer.average.eval(), recipe, trainer.architecture, recipe["prior"]
     if recipe["kind"] == "codes":
         settings = fill(CodesRecipe, recipe)
         autoencoder = load_autoencoder(Path(settings.autoencoder), "cpu")
@@ -98,6 +95,22 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
     raise TrainingError(
         f"A run of kind {recipe['kind']!r} has no generator to ship.", "Name a gan, codes, refined or rendered run."
     )
+
+
+def of_category(
+    architecture: tuple[str, dict[str, Any]], trained: str, wanted: str | None
+) -> tuple[str, dict[str, Any]]:
+    """The category that a checkpoint is of, and the generator's options for it: a checkpoint makes one category.
+
+    Raises:
+        TrainingError: the run was not trained on that category.
+    """
+    categories = [part.strip() for part in trained.split(",")]
+    category = wanted or categories[0]
+    if category not in categories:
+        raise TrainingError(f"The run has no category {category!r}.", f"It has {', '.join(categories)}.")
+    name, options = architecture
+    return category, {**options, "label": categories.index(category)} if name == "conditional" else options
 
 
 def export(generator: nn.Module, config: CheckpointConfig, card: str, folder: Path) -> None:

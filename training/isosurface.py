@@ -119,6 +119,29 @@ def scattered_isosurface(
     return _mesh(_Corners(size, half, values, moves, ids), ids[low[complete][crossed]], cases[crossed])
 
 
+def corners_of_crossed_cells(values: torch.Tensor) -> torch.Tensor:
+    """(K, 3) int64: the corners of the cells of (R, R, R) values whose corners differ in sign, for
+    `scattered_isosurface`."""
+    border = torch.ones_like(values, dtype=torch.bool)
+    border[1:-1, 1:-1, 1:-1] = False
+    inside = (values < 0) & ~border
+    low, high = inside, inside
+    for axis in (0, 1, 2):
+        size = low.shape[axis]
+        low, high = (
+            low.narrow(axis, 0, size - 1) & low.narrow(axis, 1, size - 1),
+            high.narrow(axis, 0, size - 1) | high.narrow(axis, 1, size - 1),
+        )
+    crossed = high & ~low
+    needed = torch.zeros_like(inside)
+    size = crossed.shape[0]
+    for x in (0, 1):
+        for y in (0, 1):
+            for z in (0, 1):
+                needed[x : x + size, y : y + size, z : z + size] |= crossed
+    return needed.nonzero()
+
+
 @dataclass(frozen=True)
 class _Corners:
     """The values and offsets of the corners whose numbers, x · size² + y · size + z, are `ids`, or of all in turn."""

@@ -1,16 +1,18 @@
-"""The one loop of every training run: step, report, snapshot, sheet; going on where a run stopped."""
+"""The one loop of every training run: step, report, watch, snapshot, sheet; going on where a run stopped."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 
-from gan3d_core.errors import TrainingError
+from gan3d_core.errors import NotFiniteError
 
+from .monitor import Monitor
 from .progress import ProgressLine
-from .run_folder import RunFolder
+from .run_folder import NoFolder, RunFolder
 
 LOG_EVERY = 20
 SMOOTHING = 0.95
@@ -43,11 +45,33 @@ def use_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def restore(trainer: Trainer, folder: RunFolder) -> None:
+def restore(trainer: Trainer, folder: RunFolder | NoFolder) -> None:
     """Put a trainer where the run's snapshot stands, if there is one."""
     state = folder.load()
     if state is not None:
         trainer.restore(state)
+
+
+def check(loss: torch.Tensor, name: str, step: int) -> None:
+    """See that a loss is a number, before its gradients spoil anything.
+
+    Raises:
+        NotFiniteError: it is not.
+    """
+    if not torch.isfinite(loss):
+        raise NotFiniteError(f"{name} is not a number at step {step}.", "Lower the learning rates.")
+
+
+def apply(optimiser: torch.optim.Optimizer, name: str, step: int) -> None:
+    """One step of an optimiser with the gradients that are there.
+
+    Raises:
+        NotFiniteError: one of them is infinite or not a number; nothing has been changed then.
+    """
+    gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+    if not torch.isfinite(torch.nn.utils.get_total_norm(gradients)):
+        raise NotFiniteError(f"The gradient of {name} is not a number at step {step}.", "Lower the learning rates.")
+    optimiser.step()
 
 
 def descend(
@@ -56,23 +80,23 @@ def descend(
     """One step of an optimiser down a loss, which is reported under its name.
 
     Raises:
-        TrainingError: the loss is not a number; nothing has been changed then.
+        NotFiniteError: the loss or its gradient is not a number; nothing has been changed then.
     """
-    if not torch.isfinite(loss):
-        raise TrainingError(f"{name} is not a number at step {step}.", "Lower the learning rates.")
+    check(loss, name, step)
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    optimiser.step()
+    apply(optimiser, name, step)
     report[name] = float(loss.detach())
 
 
 def run(
     trainer: Trainer,
-    folder: RunFolder,
+    folder: RunFolder | NoFolder,
     recipe: Schedule,
     label: str,
     step: Callable[[], dict[str, float]],
     sheet: Callable[[], None],
+    monitor: Monitor | None = None,
 ) -> None:
     """Step until `recipe.steps`. Ctrl-C saves and stops.
 
@@ -83,24 +107,37 @@ def run(
         label: what the progress line calls it.
         step: one training step; returns figures to report.
         sheet: draws the sample sheet of the trainer's present step.
+        monitor: of failures; None takes one with the usual limits.
 
     Raises:
-        TrainingError: as `step` does; the last snapshot stays as it was.
+        NotFiniteError, TrainingError: as `step` does; the last snapshot stays as it was.
     """
-    progress = ProgressLine(label, recipe.steps, trainer.step)
+    monitor = monitor or Monitor()
+    # Of several processes one tells how it goes.
+    stream = None if isinstance(folder, RunFolder) else io.StringIO()
+    progress = ProgressLine(label, recipe.steps, trainer.step, stream)
     mean: dict[str, float] = {}
     try:
         while trainer.step < recipe.steps:
-            for key, value in step().items():
+            report = step()
+            for key, value in report.items():
                 mean[key] = SMOOTHING * mean[key] + (1 - SMOOTHING) * value if key in mean else value
+            for finding in monitor.watch(trainer.step, report):
+                folder.note(finding)
             last = trainer.step == recipe.steps
             if trainer.step % LOG_EVERY == 0 or last:
                 folder.log(trainer.step, mean)
-            progress.update(trainer.step, " ".join(f"{key} {value:.3f}" for key, value in mean.items()))
+            wrong = [f"! {kind}" for kind in monitor.active]
+            figures = [f"{key} {value:.3f}" for key, value in mean.items()]
+            progress.update(trainer.step, " ".join([*wrong, *figures]))
             if trainer.step % recipe.snapshot_every == 0 or last:
                 folder.save(trainer.state())
             if trainer.step % recipe.sheet_every == 0 or last:
                 sheet()
+                folder.drawn(trainer.step)
+    except NotFiniteError as error:
+        folder.note(monitor.stopped(trainer.step, str(error)))
+        raise
     except KeyboardInterrupt:
         folder.save(trainer.state())
         raise

@@ -19,30 +19,43 @@ from gan3d_core.errors import TrainingError
 class Objective:
     """A pair of losses, each the mean over the batch."""
 
-    critic: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    """Of the outputs for real and for generated samples, (N,) each."""
+    critic: Callable[..., torch.Tensor]
+    """Of the outputs for real and for generated samples, (N,) each; and of the target, where there is one."""
     generator: Callable[[torch.Tensor], torch.Tensor]
     """Of the outputs for generated samples, (N,)."""
     logits: bool
     """Whether the outputs are log-odds, so that `output > 0` is the critic's verdict "real"."""
     source: str
+    has_target: bool = False
+    """Whether `critic` takes a `target` for real samples, 1 if it is not given; for label smoothing."""
+
+
+def _classical(real: torch.Tensor, fake: torch.Tensor, target: float = 1.0) -> torch.Tensor:
+    # −E [t log D(x) + (1 − t) log(1 − D(x))] − E log(1 − D(G(z)));  −log σ(a) = softplus(−a)
+    return (target * softplus(-real) + (1 - target) * softplus(real)).mean() + softplus(fake).mean()
+
+
+def _least_squares(real: torch.Tensor, fake: torch.Tensor, target: float = 1.0) -> torch.Tensor:
+    # ½ E (D(x) − t)² + ½ E D(G(z))²
+    return 0.5 * ((real - target) ** 2).mean() + 0.5 * (fake**2).mean()
 
 
 OBJECTIVES: dict[str, Objective] = {
     "minimax": Objective(
-        # −E log D(x) − E log(1 − D(G(z)));  −log σ(a) = softplus(−a)
-        critic=lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
+        critic=_classical,
         # E log(1 − D(G(z))) = −E softplus(a): flat where the critic is sure, which is its weakness
         generator=lambda fake: -softplus(fake).mean(),
         logits=True,
         source="Goodfellow et al. 2014, equation 1",
+        has_target=True,
     ),
     "non-saturating": Objective(
-        critic=lambda real, fake: softplus(-real).mean() + softplus(fake).mean(),
+        critic=_classical,
         # −E log D(G(z))
         generator=lambda fake: softplus(-fake).mean(),
         logits=True,
         source="Goodfellow et al. 2014, section 3",
+        has_target=True,
     ),
     "wasserstein": Objective(
         # −E D(x) + E D(G(z))
@@ -59,11 +72,11 @@ OBJECTIVES: dict[str, Objective] = {
         source="Zhang et al. 2019 (SAGAN), equation 4",
     ),
     "least-squares": Objective(
-        # ½ E (D(x) − 1)² + ½ E D(G(z))²
-        critic=lambda real, fake: 0.5 * ((real - 1) ** 2).mean() + 0.5 * (fake**2).mean(),
+        critic=_least_squares,
         generator=lambda fake: 0.5 * ((fake - 1) ** 2).mean(),
         logits=False,
         source="Mao et al. 2017, equation 2 with a = 0, b = c = 1",
+        has_target=True,
     ),
 }
 

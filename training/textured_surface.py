@@ -18,7 +18,7 @@ from gan3d_core.errors import TrainingError
 from gan3d_core.field import cell_centres, lattice
 from gan3d_core.generators.textured import TRUNCATION, Planes, TexturedGenerator, reach
 
-from .isosurface import scattered_isosurface
+from .isosurface import corners_of_crossed_cells, scattered_isosurface
 from .rendering.antialias import outline_blend
 from .rendering.cameras import Cameras
 from .rendering.outline import Edges
@@ -104,33 +104,11 @@ def surfaces(
         found = distances(places)
         for one, place, known in zip(values, places, found, strict=True):
             one[tuple(place.unbind(1))] = known
-            corners.append(_corners_of_crossed_cells(one))
+            corners.append(corners_of_crossed_cells(one))
     meshes = []
     for place, known in zip(corners, distances(corners), strict=True):
         meshes.append(scattered_isosurface(place, known, resolution.fine, half=1 - 1 / resolution.fine))
     return meshes
-
-
-def _corners_of_crossed_cells(values: torch.Tensor) -> torch.Tensor:
-    """(K, 3) int64: the corners of the cells (of which lattice points are the corners) whose corners differ in sign."""
-    border = torch.ones_like(values, dtype=torch.bool)
-    border[1:-1, 1:-1, 1:-1] = False
-    inside = (values < 0) & ~border
-    low, high = inside, inside
-    for axis in (0, 1, 2):
-        size = low.shape[axis]
-        low, high = (
-            low.narrow(axis, 0, size - 1) & low.narrow(axis, 1, size - 1),
-            high.narrow(axis, 0, size - 1) | high.narrow(axis, 1, size - 1),
-        )
-    crossed = high & ~low
-    needed = torch.zeros_like(inside)
-    size = crossed.shape[0]
-    for x in (0, 1):
-        for y in (0, 1):
-            for z in (0, 1):
-                needed[x : x + size, y : y + size, z : z + size] |= crossed
-    return needed.nonzero()
 
 
 def at_points(function, planes: Planes, points: list[torch.Tensor]) -> list[torch.Tensor]:

@@ -1,10 +1,14 @@
-"""`python -m training.train RECIPE DATASET RUN`: train a generator, or go on with a run."""
+"""`python -m training.train RECIPE DATASET RUN`: train a generator, or go on with a run.
+
+With `torchrun --nproc-per-node N -m training.train …` N processes share every batch of a run of kind "gan".
+"""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,8 +28,11 @@ def main(arguments: list[str] | None = None) -> int:
         cls, run = KINDS[kind]
         recipe: Any = fill(cls, data)
         device = best_device(options.device)
-        sys.stdout.write(json.dumps({"device": device, **dataclasses.asdict(recipe)}, indent=2) + "\n")
-        sys.stdout.flush()
+        if kind != "gan" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+            raise TrainingError(f"A run of kind {kind!r} is one process.", "Start it without torchrun.")
+        if os.environ.get("RANK", "0") == "0":
+            sys.stdout.write(json.dumps({"device": device, **dataclasses.asdict(recipe)}, indent=2) + "\n")
+            sys.stdout.flush()
         if not options.dry_run:
             run(recipe, Path(options.dataset), Path(options.run), device)
     except Gan3DError as error:
@@ -38,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m training.train", description=__doc__.splitlines()[0])
     parser.add_argument("recipe", help="name of a recipe in training/recipes, or path of a .toml file")
     parser.add_argument("dataset", help="folder made by python -m training.prepare")
     parser.add_argument("run", help="folder for snapshots, metrics and sheets; one that is there is gone on with")

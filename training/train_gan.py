@@ -1,11 +1,17 @@
-"""Adversarial training of a volumetric generator, with the phases d_main, d_reg and g_main."""
+"""Adversarial training of any generator against any critic, with the phases d_main, d_reg, g_main and g_reg.
+
+What the generator yields is shown to the critic by a bridge (`bridges`), and so are recorded shapes. Several categories
+are classes: the generator is told one beside z (`generators/conditional.py`), the critic by projection
+(`techniques/conditioning.py`). Several processes share each batch (`distributed`).
+"""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,110 +19,100 @@ import torch
 from gan3d_core.errors import TrainingError
 from gan3d_core.generators import build
 
-from . import averaging, discriminators, loop, objectives
+from . import averaging, discriminators, loop, objectives, players
+from .bridges import Bridge, Sampler, Seen, Setting
 from .data.store import Dataset
+from .distributed import Group, joined
+from .diversity import relative_diversity
+from .gan_recipe import GanRecipe
+from .real_shapes import RealShapes, Records, to_device
 from .regularisers import clip_weights, gradient_penalty, r1_penalty
-from .run_folder import RunFolder
+from .run_folder import NoFolder, RunFolder
 from .sheets import field_sheet
-from .volume_data import VolumeData
+from .techniques import Techniques
+from .techniques.conditioning import Told
 
 SHOWN = 16
+DIVERSITY_EVERY = 16
+"""Steps between measurements for the monitor."""
 
 
-@dataclasses.dataclass(frozen=True)
-class GanRecipe:
-    """Settings of `train` for kind = "gan"."""
+class Part(NamedTuple):
+    """One part of a batch, as the critic saw it."""
 
-    kind: str
-    """`gan`."""
-    category: str
-    """Which shapes of the dataset."""
-    architecture: str
-    """Of the generator, from `gan3d_core.generators.CATALOGUE`."""
-    options: dict[str, Any]
-    """Of the generator."""
-    discriminator: str
-    """From `training.discriminators.CATALOGUE`."""
-    discriminator_options: dict[str, Any]
-    objective: str = "non-saturating"
-    """From `training.objectives.OBJECTIVES`."""
-    prior: str = "uniform"
-    """Of z: `uniform` on [0, 1] as in 3D-GAN, or `normal`."""
-    resolution: int = 64
-    """Cells along each axis of the volumes."""
-    steps: int = 10000
-    """Generator steps."""
-    batch: int = 100
-    """Shapes per step."""
-    critic_steps: int = 1
-    """Critic steps for each generator step."""
-    generator_rate: float = 2.5e-3
-    """Learning rate (Wu et al. 2016, section 3.1)."""
-    critic_rate: float = 1e-5
-    """Learning rate (ibid.)."""
-    beta1: float = 0.5
-    beta2: float = 0.999
-    accuracy_gate: float = 0.8
-    """The critic is updated only while its accuracy on the last batch is at most this (ibid.); 1 switches it off. Needs
-    an objective with logits."""
-    r1_weight: float = 0.0
-    """γ of R1; 0 switches it off."""
-    r1_every: int = 16
-    """Critic steps between R1 steps; the weight is multiplied by it (lazy regularisation, Karras et al. 2020)."""
-    penalty_weight: float = 0.0
-    """λ of WGAN-GP; 0 switches it off."""
-    clip: float = 0.0
-    """Bound of the critic's weights (WGAN); 0 switches it off."""
-    mirror: bool = True
-    """Flip half of the shapes left to right."""
-    ema_steps: float = 500.0
-    """Time constant of the generator's moving average, in steps."""
-    autocast: bool = False
-    """bfloat16 autocast: for CUDA, and for CPUs with AMX or AVX-512 BF16 (others: 40 times slower)."""
-    sheet_every: int = 500
-    snapshot_every: int = 100
-    seed: int = 0
-    threads: int = 0
-    """CPU threads; 0 leaves it to torch."""
+    shapes: Any
+    """Recorded shapes, in the generator's terms."""
+    setting: Setting
+    labels: torch.Tensor | None
+    """(N,) int64, None where there is one class."""
+    real: Seen
+    codes: torch.Tensor
+    fake: Seen
 
 
 class GanTrainer:
-    """Networks, optimisers and random states of one run."""
+    """Networks, optimisers and random states of one run.
 
-    def __init__(self, recipe: GanRecipe, device: str) -> None:
-        self.objective = objectives.find(recipe.objective)
-        if recipe.accuracy_gate < 1 and not self.objective.logits:
+    Args:
+        recipe: settings.
+        device: where to train.
+        group: the processes that share the run.
+
+    Raises:
+        TrainingError: settings that do not fit each other.
+    """
+
+    def __init__(self, recipe: GanRecipe, device: str, group: Group | None = None) -> None:
+        self.group = group or Group()
+        self.group.check(recipe.batch // recipe.accumulate)
+        objective = objectives.find(recipe.objective)
+        if recipe.accuracy_gate < 1 and not objective.logits:
             raise TrainingError(
                 f"The objective {recipe.objective!r} has no accuracy to gate the critic by.", "Set accuracy_gate = 1."
             )
-        if recipe.prior not in ("uniform", "normal"):
-            raise TrainingError(f"There is no prior {recipe.prior!r}.", "Use uniform or normal.")
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.step, self.critic_step = recipe, device, 0, 0
-        self.generator = build(recipe.architecture, recipe.options).to(device)
+        self.architecture = players.architecture(recipe)
+        self.generator = self.group.synchronised(build(*self.architecture).to(device), device)
         self.latent_size: int = self.generator.latent_size  # type: ignore[assignment]
-        self.critic = discriminators.build(recipe.discriminator, recipe.discriminator_options).to(device)
-        for network in (self.generator, self.critic):
-            if getattr(network, "resolution", recipe.resolution) != recipe.resolution:
-                raise TrainingError(
-                    f"{type(network).__name__} works at {network.resolution}³, the recipe at {recipe.resolution}³.",
-                    "Give each one more or one fewer channel width: every width doubles the resolution.",
-                )
+        critic = discriminators.build(recipe.discriminator, recipe.discriminator_options).to(device)
+        self.plain_critic = self.group.synchronised(critic, device)
+        players.check(recipe, self.generator, self.plain_critic)
+        if recipe.autocast:
+            for network in (self.generator, self.plain_critic):
+                players.channels_last(network)
+        self.bridge = Bridge(
+            consumes=self.plain_critic.consumes,  # type: ignore[arg-type]
+            resolution=recipe.resolution,
+            points=recipe.points,
+            sees=getattr(self.plain_critic, "sees", "surface"),
+            views=recipe.views,
+            image_size=getattr(self.plain_critic, "image_size", 1),
+        )
+        self.weights = players.term_weights(recipe, self.generator, self.bridge)
+        self.sampler = Sampler(self.generator, self.bridge, list(self.weights), recipe.autocast)
+        self.critic = players.conditioned(recipe, self.plain_critic, self.sampler, device)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        betas = (recipe.beta1, recipe.beta2)
-        self.generator_optimiser = torch.optim.Adam(self.generator.parameters(), recipe.generator_rate, betas)
-        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), recipe.critic_rate, betas)
+        self.techniques = Techniques(recipe.techniques, self.generator, self.critic)
+        self.objective = self.techniques.objective(objective)
+        self.parallel_critic = self.group.parallel(self.critic, partly=bool(recipe.growing))
+        self.parallel_sampler = self.group.parallel(self.sampler)
+        self.generator_optimiser = players.optimiser(recipe, self.generator, recipe.generator_rate)
+        self.critic_optimiser = players.optimiser(recipe, self.critic, recipe.critic_rate)
         self.accuracy = 0.0
         self.noise = torch.Generator().manual_seed(recipe.seed + 1)
         self.order = np.random.default_rng(recipe.seed + 2)
+        if hasattr(self.generator, "set_reference"):
+            self.generator.set_reference(self.draw_codes)  # type: ignore[operator]
         self.shown = self.draw_codes(SHOWN)
+        self._grow()
 
     def draw_codes(self, count: int) -> torch.Tensor:
         """(count, latent_size) from the prior."""
         sample = torch.rand if self.recipe.prior == "uniform" else torch.randn
         return sample((count, self.latent_size), generator=self.noise).to(self.device)
 
-    _NETWORKS = ("generator", "critic", "average", "generator_optimiser", "critic_optimiser")
+    _NETWORKS = ("generator", "critic", "average", "generator_optimiser", "critic_optimiser", "techniques")
 
     def state(self) -> dict[str, Any]:
         return {
@@ -136,80 +132,199 @@ class GanTrainer:
         self.shown = state["shown"].to(self.device)
         self.noise.set_state(state["noise"])
         self.order.bit_generator.state = state["order"]
+        self._grow()
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.recipe.autocast)
+    def _grow(self) -> None:
+        """Set bridge and critic to the resolution of the present step."""
+        self.bridge.resolution, fade = self.recipe.stage(self.step)
+        if self.recipe.growing:
+            self.plain_critic.fade = fade  # type: ignore[assignment]
 
-    def _generate(self) -> torch.Tensor:
-        with self._autocast():
-            return self.generator(self.draw_codes(self.recipe.batch)).float().sigmoid()
+    def _judge(self, samples: torch.Tensor, given: Any) -> torch.Tensor:
+        """(N,) outputs of the critic; every call of it passes here. In the generator's step it does not learn."""
+        learns = next(self.critic.parameters()).requires_grad
+        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.recipe.autocast):
+            return (self.parallel_critic if learns else self.critic)(samples, given).float()
 
-    def _judge(self, volumes: torch.Tensor) -> torch.Tensor:
-        with self._autocast():
-            return self.critic(volumes).float()
+    def _backward(self, loss: torch.Tensor, name: str) -> float:
+        """Add the gradient of one part of a batch. Returns the loss."""
+        # Processes must not leave one another waiting: there, gradients, which are everybody's, show what is no number.
+        if self.group.alone:
+            loop.check(loss, name, self.step)
+        (loss / self.recipe.accumulate).backward()
+        return float(loss.detach())
 
-    def train_step(self, data: VolumeData) -> dict[str, float]:
+    def train_step(self, data: RealShapes) -> dict[str, float]:
         """One generator step and the critic steps before it.
 
         Raises:
-            TrainingError: a loss is not a number.
+            NotFiniteError: a loss or a gradient is not a number.
         """
+        self._grow()
         report: dict[str, float] = {}
         for _ in range(self.recipe.critic_steps):
-            report.update(self._critic_step(data))
+            parts = self._critic_step(data, report)
+        if self.step % DIVERSITY_EVERY == 0:
+            report |= self._diversity(parts[0])
         self.critic.requires_grad_(False)
-        loss = self.objective.generator(self._judge(self._generate()))
-        loop.descend(loss, self.generator_optimiser, report, "generator_loss", self.step)
+        self._generator_step(parts, report)
         self.critic.requires_grad_(True)
         self.step += 1
         averaging.update(self.average, self.generator, self.step, self.recipe.ema_steps)
-        return report
+        return self.group.mean(report)
 
-    def _critic_step(self, data: VolumeData) -> dict[str, float]:
-        recipe, report = self.recipe, {}
-        real = data.draw(recipe.batch, self.order).to(self.device)
-        with torch.no_grad():
-            fake = self._generate()
+    def _critic_step(self, data: RealShapes, report: dict[str, float]) -> list[Part]:
+        """Returns what was judged: the generator shall be judged in the same circumstances."""
+        recipe = self.recipe
+        parts: list[Part] = []
+        losses, accuracies = [], []
         # d_main. Real and generated samples pass separately: batch norm must not see them mixed.
-        on_real, on_fake = self._judge(real), self._judge(fake)
-        loss = self.objective.critic(on_real, on_fake)
-        if recipe.penalty_weight:
-            mix = torch.rand(len(real), generator=self.noise).to(self.device)
-            loss = loss + recipe.penalty_weight * gradient_penalty(self._judge, real, fake, mix)
+        self.critic_optimiser.zero_grad(set_to_none=True)
+        for index in range(recipe.accumulate):
+            part, mix = self._draw(data)
+            with self.group.gathering(self.parallel_critic, last=index == recipe.accumulate - 1):
+                loss, accuracy = self._critic_loss(part.real, part.fake, mix)
+                losses.append(self._backward(loss, "critic_loss"))
+            accuracies.append(accuracy)
+            parts.append(part)
+        report["critic_loss"] = float(np.mean(losses))
         if self.objective.logits:
-            self.accuracy = 0.5 * float((on_real > 0).float().mean() + (on_fake <= 0).float().mean())
-            report["critic_accuracy"] = self.accuracy
-        if self.objective.logits and self.accuracy > recipe.accuracy_gate:
-            report["critic_loss"] = float(loss.detach())
-            return report
-        loop.descend(loss, self.critic_optimiser, report, "critic_loss", self.step)
+            # All processes must come to one decision.
+            report |= self.group.mean({"critic_accuracy": float(np.mean(accuracies))})
+            self.accuracy = report["critic_accuracy"]
+            if self.accuracy > recipe.accuracy_gate:
+                return parts
+        loop.apply(self.critic_optimiser, "critic_loss", self.step)
+        self.techniques.stepped("critic")
         if recipe.clip:
             clip_weights(self.critic, recipe.clip)
         # d_reg
         if recipe.r1_weight and self.critic_step % recipe.r1_every == 0:
-            penalty = r1_penalty(self._judge, real)
-            loop.descend(recipe.r1_weight * recipe.r1_every * penalty, self.critic_optimiser, report, "r1", self.step)
+            self.critic_optimiser.zero_grad(set_to_none=True)
+            penalties = []
+            for part in parts:
+                with self.group.gathering(self.parallel_critic, last=part is parts[-1]):
+                    judge = functools.partial(self._judge, given=part.real.given)
+                    penalty = r1_penalty(judge, part.real.samples)
+                    if not self.group.alone:
+                        # The last bias is not in the penalty, and processes wait for the gradient of every weight.
+                        penalty = penalty + 0.0 * judge(part.real.samples).sum()
+                    weight = recipe.r1_weight * recipe.r1_every
+                    penalties.append(self._backward(weight * penalty, "r1") / weight)
+            loop.apply(self.critic_optimiser, "r1", self.step)
+            report["r1"] = float(np.mean(penalties))
         self.critic_step += 1
-        return report
+        return parts
+
+    def _draw(self, data: RealShapes) -> tuple[Part, torch.Tensor | None]:
+        """Recorded and generated shapes of one part of a batch, this process's share, and the mix of both (N,) if a
+        gradient penalty wants one. Random numbers are drawn for the whole part, so that all processes draw the same."""
+        count = self.recipe.batch // self.recipe.accumulate
+        share = self.group.share(count)
+        drawn = data.draw(count, self.order, share)
+        setting = self.bridge.setting(count, self.noise)[share].asked(drawn.queries).to(self.device)
+        labels = drawn.labels.to(self.device) if len(self.recipe.categories) > 1 else None
+        shapes = to_device(drawn.shapes, self.device)
+        codes = self.draw_codes(count)[share]
+        with torch.no_grad():
+            real = _told(self.bridge(shapes, setting), labels)
+            fake = _told(self.sampler(codes, setting, labels), labels)
+        mix = None
+        if self.recipe.penalty_weight:
+            mix = torch.rand(count, generator=self.noise)[share].to(self.device)
+        return Part(shapes, setting, labels, real, codes, fake), mix
+
+    def _critic_loss(self, real: Seen, fake: Seen, mix: torch.Tensor | None) -> tuple[torch.Tensor, float]:
+        """Everything that the critic's main step descends, of one part of a batch, and its accuracy there."""
+        on_real, on_fake = self._judge(real.samples, real.given), self._judge(fake.samples, fake.given)
+        loss = self.objective.critic(on_real, on_fake) + self.techniques.history("critic")
+        if mix is not None:
+            judge = functools.partial(self._judge, given=real.given)
+            penalty = gradient_penalty(judge, real.samples, fake.samples, mix)
+            loss = loss + self.recipe.penalty_weight * penalty
+        accuracy = 0.5 * float((on_real > 0).float().mean() + (on_fake <= 0).float().mean())
+        return loss, accuracy
+
+    def _generator_step(self, parts: list[Part], report: dict[str, float]) -> None:
+        # g_main and g_reg: what the regularisers need has been made anyway.
+        losses: list[float] = []
+        count = self.recipe.batch // self.recipe.accumulate
+        self.generator_optimiser.zero_grad(set_to_none=True)
+        for part in parts:
+            codes = self.draw_codes(count)[self.group.share(count)]
+            with self.group.gathering(self.parallel_sampler, last=part is parts[-1]):
+                fake = _told(self.parallel_sampler(codes, part.setting, part.labels), part.labels)
+                losses.append(self._backward(self._generator_loss(part.real, fake, report), "generator_loss"))
+        loop.apply(self.generator_optimiser, "generator_loss", self.step)
+        self.techniques.stepped("generator")
+        report["generator_loss"] = float(np.mean(losses))
+
+    def _generator_loss(self, real: Seen, fake: Seen, report: dict[str, float]) -> torch.Tensor:
+        """Everything that the generator's step descends, of one part of a batch."""
+        with self.techniques.tapping() as seen:
+            loss = self.objective.generator(self._judge(fake.samples, fake.given))
+        if self.techniques.matches_features:
+            with torch.no_grad(), self.techniques.tapping() as wanted:
+                self._judge(real.samples, real.given)
+            matching = self.techniques.matching(wanted, seen)
+            loss = loss + matching
+            report["matching"] = float(matching.detach())
+        for name, weight in self.weights.items():
+            loss = loss + weight * fake.terms[name]
+            report[name] = float(fake.terms[name].detach())
+        return loss + self.techniques.history("generator")
+
+    @torch.no_grad()
+    def _diversity(self, part: Part) -> dict[str, float]:
+        """How varied generated shapes are beside recorded ones. Pictures are compared from one point of view."""
+        real, fake = part.real, part.fake
+        if self.bridge.consumes == "images":
+            setting = part.setting.alike()
+            real, fake = self.bridge(part.shapes, setting), self.sampler(part.codes, setting, part.labels)
+        found = relative_diversity(real.samples, fake.samples)
+        # All processes must report the same figures: it is left out where none can be there.
+        everywhere = self.group.mean({"diversity": float(found is not None)})["diversity"] == 1
+        return {"diversity": found} if found is not None and everywhere else {}
+
+
+def _told(seen: Seen, labels: torch.Tensor | None) -> Seen:
+    """What the critic is shown, with the classes beside it where there are any."""
+    return seen if labels is None else seen._replace(given=Told(seen.given, labels))
 
 
 def train_gan(recipe: GanRecipe, dataset: Path, run: Path, device: str) -> GanTrainer:
     """Train until `recipe.steps`, going on from the run's snapshot if there is one. Ctrl-C saves and stops.
 
+    Started by torchrun, the processes share every batch, and the first one writes.
+
     Raises:
         DatasetError, TrainingError
     """
     loop.use_threads(recipe.threads)
-    trainer = GanTrainer(recipe, device)
-    folder = RunFolder(run, dataclasses.asdict(recipe))
-    loop.restore(trainer, folder)
-    data = VolumeData(Dataset(dataset, "train", recipe.category), recipe.resolution, recipe.mirror)
+    categories = recipe.categories
+    with joined(device) as (group, own_device):
+        trainer = GanTrainer(recipe, own_device, group)
+        shapes = Dataset(dataset, "train", categories[0] if len(categories) == 1 else None)
+        folder = RunFolder(run, dataclasses.asdict(recipe)) if group.first else NoFolder(run)
+        group.wait()
+        loop.restore(trainer, folder)
+        records = Records.needed(shapes, trainer.generator, trainer.bridge, recipe.resolution, categories)
+        data = RealShapes(records, trainer.generator, trainer.bridge, recipe.mirror)
+        train(trainer, data, folder)
+    return trainer
+
+
+def train(trainer: GanTrainer, data: RealShapes, folder: RunFolder | NoFolder) -> None:
+    """Train on shapes that are in memory."""
 
     def sheet() -> None:
+        if not isinstance(folder, RunFolder):
+            return
         was = trainer.average.training
-        codes = trainer.shown.cpu().numpy()
-        field_sheet(trainer.average.eval().fields(codes, 1.0), folder.sheet_path(trainer.step))  # type: ignore[operator]
+        codes, classes = trainer.shown.cpu().numpy(), len(trainer.recipe.categories)
+        labels = () if classes == 1 else ([index * classes // SHOWN for index in range(SHOWN)],)
+        fields = trainer.average.eval().fields(codes, 1.0, *labels)  # type: ignore[operator]
+        field_sheet(fields, folder.sheet_path(trainer.step))
         trainer.average.train(was)
 
-    loop.run(trainer, folder, recipe, "Training", lambda: trainer.train_step(data), sheet)
-    return trainer
+    loop.run(trainer, folder, trainer.recipe, "Training", lambda: trainer.train_step(data), sheet)

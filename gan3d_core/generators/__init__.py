@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 # architecture → "module:class" in this package
 CATALOGUE: dict[str, str] = {
     "threedgan": "volumetric:VolumetricGenerator",
+    "implicit": "implicit:ImplicitGenerator",
+    "patch": "patch:PatchGenerator",
+    "mesh": "mesh:MeshGenerator",
+    "multiview": "multiview:MultiViewGenerator",
     "textured": "textured:TexturedGenerator",
+    "conditional": "conditional:ConditionalGenerator",
 }
 
 

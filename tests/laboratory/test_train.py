@@ -16,13 +16,14 @@ from gan3d_core.errors import DatasetError, TrainingError
 from training import export, objectives
 from training.configuration import RECIPES, fill, override, read_toml
 from training.data.record import RecordSettings
+from training.data.store import Dataset
 from training.prepare import prepare
+from training.real_shapes import RealShapes, Records
 from training.train import KINDS, main
 from training.train_autoencoder import AutoencoderRecipe, AutoencoderTrainer, train_autoencoder
 from training.train_codes import CodesRecipe, train_codes
 from training.train_gan import GanRecipe, GanTrainer, train_gan
 from training.train_rendered import RenderedRecipe, RenderedTrainer, train_rendered
-from training.volume_data import VolumeData
 
 SHAPES = Path(__file__).parent.parent / "shapes"
 
@@ -82,6 +83,11 @@ def dataset(tmp_path_factory) -> Path:
     return folder
 
 
+def shapes_for(trainer: GanTrainer, dataset: Path, mirror: bool = False) -> RealShapes:
+    records = Records.of(Dataset(dataset, "train", "chair"), trainer.recipe.resolution, False, False, ["chair"])
+    return RealShapes(records, trainer.generator, trainer.bridge, mirror)
+
+
 def flat(state: dict) -> list:
     """Every tensor and number of a nested state, in order."""
     out: list = []
@@ -114,7 +120,6 @@ def test_a_stopped_run_goes_on_bit_for_bit(dataset, tmp_path, recipe, train):
     if recipe is AUTOENCODER:
         trainer = AutoencoderTrainer(recipe, "cpu")
         from training.autoencoder_data import AutoencoderData
-        from training.data.store import Dataset
         from training.run_folder import RunFolder
 
         data = AutoencoderData(Dataset(dataset, "train", "chair"), recipe.points, recipe.surface_points)
@@ -131,11 +136,9 @@ def test_a_stopped_run_goes_on_bit_for_bit(dataset, tmp_path, recipe, train):
 @pytest.mark.parametrize("objective", objectives.OBJECTIVES)
 @pytest.mark.parametrize("normalisation", ["batch", "none", "spectral"])
 def test_every_objective_moves_both_networks(dataset, objective, normalisation):
-    from training.data.store import Dataset
-
     options = {"channels": [8, 8, 8], "normalisation": normalisation}
     trainer = GanTrainer(dataclasses.replace(GAN, objective=objective, discriminator_options=options), "cpu")
-    data = VolumeData(Dataset(dataset, "train", "chair"), 32, mirror=True)
+    data = shapes_for(trainer, dataset, mirror=True)
     before = [p.detach().clone() for p in (*trainer.generator.parameters(), *trainer.critic.parameters())]
     report = trainer.train_step(data)
     after = [*trainer.generator.parameters(), *trainer.critic.parameters()]
@@ -146,31 +149,23 @@ def test_every_objective_moves_both_networks(dataset, objective, normalisation):
 
 def test_the_gate_holds_a_critic_that_is_too_good(dataset):
     """The 80 % rule: above the bound the critic's weights stay as they are."""
-    from training.data.store import Dataset
-
     trainer = GanTrainer(dataclasses.replace(GAN, accuracy_gate=-1.0, r1_weight=0.0), "cpu")
     before = [p.detach().clone() for p in trainer.critic.parameters()]
-    trainer.train_step(VolumeData(Dataset(dataset, "train", "chair"), 32, mirror=False))
+    trainer.train_step(shapes_for(trainer, dataset))
     assert all(torch.equal(a, b) for a, b in zip(before, trainer.critic.parameters(), strict=True))
 
 
 def test_volumes_keep_where_the_surface_lies(dataset):
     """The ramp's half-way level is the zero of the distance, and mirrored volumes mirror."""
-    from training.data.store import Dataset
-
-    data = Dataset(dataset, "train", "chair")
-    volumes = VolumeData(data, 64, mirror=False).volumes
-    distance = data.stack("sdf64").astype(np.float32)
-    sure = np.abs(distance) > 2e-4
+    trainer = GanTrainer(GAN, "cpu")
+    volumes = shapes_for(trainer, dataset).occupancy
+    distance = Dataset(dataset, "train", "chair").stack("sdf32").astype(np.float32)
+    sure = np.abs(distance) > 4e-4
     assert ((volumes > 127.5) == (distance < 0))[sure].all()
-    count = len(data)
-    drawn = VolumeData(data, 64, mirror=True).draw(count, np.random.default_rng(0))
-    matches = [
-        np.array_equal(np.rint(drawn[i, 0].numpy() * 255), v)
-        or np.array_equal(np.rint(drawn[i, 0].numpy() * 255), v[::-1])
-        for i in range(count)
-        for v in volumes
-    ]
+    count = len(volumes)
+    drawn = shapes_for(trainer, dataset, mirror=True).draw(count, np.random.default_rng(0)).shapes.occupancy
+    found = np.rint(drawn.numpy() * 255)
+    matches = [np.array_equal(one, v) or np.array_equal(one, v[::-1]) for one in found for v in volumes]
     assert sum(matches) == count
 
 
@@ -282,10 +277,8 @@ def test_overrides():
 
 
 def test_not_a_number_stops_the_run(dataset):
-    from training.data.store import Dataset
-
     trainer = GanTrainer(GAN, "cpu")
     with torch.no_grad():
         next(trainer.critic.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match="not a number"):
-        trainer.train_step(VolumeData(Dataset(dataset, "train", "chair"), 32, mirror=False))
+        trainer.train_step(shapes_for(trainer, dataset))

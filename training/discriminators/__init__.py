@@ -1,4 +1,8 @@
-"""The discriminators, by name. To add one: write a module here and add a line to `CATALOGUE`."""
+"""The discriminators, by name. To add one: write a module here and add a line to `CATALOGUE`.
+
+Each is a module `forward(samples, given=None) -> (N,)`, large for real. `consumes` names what it is shown
+(`bridges.CONSUMED`), `feature_layers` the modules whose outputs are its features, from fine to coarse.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,11 @@ from torch import nn
 from gan3d_core.errors import TrainingError
 
 CATALOGUE: dict[str, str] = {
+    "graph": "graph:GraphDiscriminator",
+    "growing": "growing:GrowingDiscriminator",
     "image": "images:ImageDiscriminator",
+    "multiview": "multiview:MultiViewDiscriminator",
+    "points": "points:PointDiscriminator",
     "volumetric": "volumetric:VolumetricDiscriminator",
 }
 

@@ -128,3 +128,45 @@ def meter(share: float) -> Markup:
     return element(
         "span", element("span", element("span", style=width), class_="track"), f"{100 * share:.0f} %", class_="meter"
     )
+
+
+def curve(
+    x: Sequence[float], y: Sequence[float], marks: Sequence[tuple[float, str]] = (), label: str = "", points: int = 300
+) -> Markup:
+    """A line over an axis, with the range of its values in the corner.
+
+    Args:
+        x, y: of equal length, x rising; what is not finite is left out.
+        marks: places on the x axis and what is there, drawn as upright lines.
+        label: what screen readers hear.
+        points: more are thinned out, evenly, and the last one is kept.
+    """
+    xs, ys = np.asarray(x, float), np.asarray(y, float)
+    xs, ys = xs[np.isfinite(ys)], ys[np.isfinite(ys)]
+    if len(xs) == 0:
+        return element("p", "Nothing to show.", class_="quiet")
+    chosen = np.unique(np.linspace(0, len(xs) - 1, min(points, len(xs))).round().astype(int))
+    xs, ys = xs[chosen], ys[chosen]
+    low, high = float(ys.min()), float(ys.max())
+    left, right = float(xs[0]), max(float(xs[-1]), float(xs[0]) + 1)
+    up, foot = HEIGHT - FOOT - 16, HEIGHT - FOOT - 4
+
+    def across(at: float) -> float:
+        return (at - left) / (right - left) * WIDTH
+
+    heights = foot - (ys - low) / max(high - low, 1e-12) * up
+    steps = " L".join(f"{across(a):.1f} {b:.1f}" for a, b in zip(xs, heights, strict=True))
+    parts = [element("line", class_="axis", x1=0, x2=WIDTH, y1=HEIGHT - FOOT + 0.5, y2=HEIGHT - FOOT + 0.5)]
+    for at, what in marks:
+        place = f"{across(min(max(at, left), right)):.1f}"
+        line = {"x1": place, "x2": place, "y1": 0, "y2": HEIGHT - FOOT}
+        parts.append(element("line", element("title", f"{what}, step {at:,.0f}"), class_="mark", **line))
+    parts.append(element("path", class_="line", d=f"M{steps}" if len(xs) > 1 else f"M{steps} h1"))
+    ends = f"{number(high)}" if high == low else f"{number(low)} … {number(high)}"
+    parts.append(element("text", ends, x=WIDTH - 2, y=10, text_anchor="end"))
+    for mark in ticks(left, right):
+        anchor = "start" if across(mark) < 12 else "end" if across(mark) > WIDTH - 14 else "middle"
+        parts.append(element("text", number(mark), x=f"{across(mark):.1f}", y=HEIGHT - 5, text_anchor=anchor))
+    return element(
+        "svg", parts, class_="chart", viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label or "Curve"
+    )

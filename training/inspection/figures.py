@@ -11,11 +11,11 @@ from ..data.oklab import from_oklab, luminance, to_oklab
 from ..data.store import Dataset
 from .charts import histogram, meter, number
 from .colours import GREY, every_shape, hexadecimal, palette, saturation
+from .document import section
 from .labels import Label, summarise
 from .markup import Markup, data_uri, element, table
 from .measures import Measures
 from .pictures import Pictures
-from .sections import section
 
 ROWS_SHOWN = 300
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..data.store import SPLITS, Dataset, read_settings
+from .document import document, section
 from .duplicates import near_duplicates
 from .figures import (
     colours_section,
@@ -17,12 +18,10 @@ from .figures import (
     surfaces_section,
 )
 from .findings import Finding, findings
-from .markup import Markup, element, join
+from .markup import Markup, element
 from .measures import measure
 from .pictures import Pictures
-from .sections import duplicates_section, findings_section, section, sheets_section, splits_section
-
-STYLE = Path(__file__).with_name("page.css")
+from .sections import duplicates_section, findings_section, sheets_section, splits_section
 
 Watch = Callable[[str], Callable[[int, int], None]]
 """From the name of a stage to what is called with steps done and steps in all."""
@@ -70,29 +69,12 @@ def inspection_page(data: Dataset, count: int = 40, watch: Watch | None = None) 
 
 
 def _document(data: Dataset, skipped: list[dict[str, str]] | None, sections: list[Markup]) -> str:
-    title = f"Dataset {data.folder.resolve().name}"
     facts: list[tuple[str, int]] = [("shapes", len(data))]
     facts.append(("categories", len({entry.category for entry in data.entries})))
     facts += [(split, sum(entry.split == split for entry in data.entries)) for split in SPLITS]
     facts.append(("files skipped", len(skipped or [])))
-    boxes = [element("div", element("b", f"{count:,}"), element("span", name)) for name, count in facts]
-    names = [part.split("<h2>")[1].split("</h2>")[0] for part in sections]
-    links = [element("a", Markup(name), href="#" + name.lower().replace(" ", "-")) for name in names]
-    style = Markup(STYLE.read_text("utf-8"))
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        element("style", style),
-    )
-    body = element(
-        "body",
-        element("header", element("h1", title), element("div", boxes, class_="facts"), element("nav", links)),
-        element("main", *sections),
-        element("footer", "Made by python -m training.prepare inspect."),
-    )
-    return "<!doctype html>\n" + element("html", join(head, body), lang="en") + "\n"
+    shown = [(name, f"{count:,}") for name, count in facts]
+    return document(f"Dataset {data.folder.resolve().name}", shown, sections, "python -m training.prepare inspect")
 
 
 def _skipped(folder: Path) -> list[dict[str, str]] | None:

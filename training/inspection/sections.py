@@ -8,6 +8,7 @@ import numpy as np
 
 from ..data.store import SPLITS, Dataset
 from .charts import meter, stacked
+from .document import section
 from .duplicates import Pair
 from .findings import Finding
 from .markup import Markup, element, table
@@ -15,12 +16,6 @@ from .pictures import Pictures, short_name
 
 PAIRS_SHOWN = 24
 EXAMPLES = 8
-
-
-def section(title: str, *content: object, lead: object = None) -> Markup:
-    """A titled part of the page, with a sentence or two under its title."""
-    anchor = title.lower().replace(" ", "-")
-    return element("section", element("h2", title), lead and element("p", lead, class_="lead"), *content, id=anchor)
 
 
 def findings_section(found: list[Finding], pictures: Pictures) -> Markup:

@@ -1,0 +1,142 @@
+"""The implicit generator: a perceptron that reads signed distance from a code and a point.
+
+J. J. Park et al.: DeepSDF, CVPR 2019, section 4 and figure 4, as a generator: M. Kleineberg, M. Fey, F. Weichert:
+Adversarial Generation of Continuous Implicit Shape Representations, Eurographics 2020 (short papers), section 3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import nn
+from torch.nn import functional as F  # noqa: N812
+
+from ..field import Field, Materials, lattice
+from ..representations import DISTANCE_BAND, Implicit
+
+OUTSIDE = 1.0
+"""Distance beyond the sphere that a network was trained in."""
+
+
+def perceptron(before: int, width: int, layers: int, after: int) -> nn.Sequential:
+    """Linear layers with ReLU between them and, where more follows, after the last."""
+    widths = [before] + [width] * (layers - 1)
+    body: list[nn.Module] = []
+    for one in widths[:-1]:
+        body += [nn.Linear(one, width), nn.ReLU()]
+    return nn.Sequential(*body, nn.Linear(widths[-1], after))
+
+
+class ImplicitGenerator(nn.Module):
+    """[p, z] → `layers[0]` linear layers → [features, p, z] → `layers[1]` more → tanh: signed distance.
+
+    Args:
+        latent_size: length of z; 128 in the paper.
+        width: of the hidden layers; 256 in the paper.
+        layers: linear layers before z and p are fed again, and after; 4 and 4 in the paper.
+        scale: what the tanh is multiplied by, the largest distance in units of the cube.
+        sphere: radius beyond which everything is outside, for networks trained in a sphere only; 0 for none.
+        start_radius: radius of a sphere whose distance is added before the tanh, so that training begins with it; 0, as
+            published, begins without any surface.
+    """
+
+    yields = Implicit
+
+    def __init__(
+        self,
+        latent_size: int = 128,
+        width: int = 256,
+        layers: tuple[int, int] | list[int] = (4, 4),
+        scale: float = DISTANCE_BAND,
+        sphere: float = 0.0,
+        start_radius: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if min(latent_size, width, *layers) < 1 or len(layers) != 2 or scale <= 0 or min(sphere, start_radius) < 0:
+            raise ValueError("sizes must be positive, and layers two numbers")
+        self.latent_size, self.width = latent_size, width
+        self.scale, self.sphere, self.start_radius = scale, sphere, start_radius
+        first, second = layers
+        self.layers1 = perceptron(3 + latent_size, width, first, width)
+        self.layers2 = perceptron(width + 3 + latent_size, width, second, 1)
+
+    def forward(self, codes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """(N, latent_size) and (N, P, 3) to signed distances (N, P) within ±scale, negative inside."""
+        features = F.relu(self._rest(self.layers1, points, codes, None))
+        out = self._rest(self.layers2, points, codes, features)[..., 0]
+        if self.start_radius:
+            out = out + (points.norm(dim=-1) - self.start_radius) / self.scale
+        distance = self.scale * torch.tanh(out)
+        if self.sphere:
+            distance = torch.where(points.norm(dim=-1) > self.sphere, OUTSIDE, distance)
+        return distance
+
+    def _rest(
+        self, layers: nn.Sequential, points: torch.Tensor, codes: torch.Tensor, features: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The layers of [features, p, z]. The code's part of the first is the same for all points of a shape."""
+        first = layers[0]
+        assert isinstance(first, nn.Linear)
+        own = first.in_features - self.latent_size
+        local = points if features is None else torch.cat([features, points], -1)
+        shared = F.linear(codes, first.weight[:, own:], first.bias)
+        return layers[1:](F.linear(local, first.weight[:, :own]) + shared[:, None])
+
+    def represent(self, codes: torch.Tensor) -> Implicit:
+        """(N, latent_size) to fields that are evaluated where they are asked for."""
+        return Implicit(lambda points: self(codes, points).float(), len(codes), codes.device)
+
+    @torch.inference_mode()
+    def fields(self, codes: np.ndarray, size_m: float) -> list[Field]:
+        device = next(self.parameters()).device
+        every = torch.as_tensor(codes, device=device)
+        return [ImplicitField(self, every[i : i + 1], size_m) for i in range(len(every))]
+
+
+class ImplicitField:
+    """One shape of an implicit generator."""
+
+    CHUNK = 1 << 16
+    FACTOR = 2
+    COARSEST = 48
+    """Cells below which everything is evaluated."""
+
+    def __init__(self, generator: ImplicitGenerator, code: torch.Tensor, size_m: float) -> None:
+        self._generator, self._code, self.size_m = generator, code, size_m
+
+    def values(self, resolution: int) -> np.ndarray:
+        """Coarse to fine: every second cell along each axis, then those where the sign may change nearby."""
+        coarse = resolution // self.FACTOR
+        if resolution % self.FACTOR or coarse < self.COARSEST:
+            return self._evaluate(lattice(resolution)).reshape((resolution,) * 3)
+        far = self.values(coarse)
+        near = _near_a_change(far)
+        values, near = (array.repeat(2, 0).repeat(2, 1).repeat(2, 2) for array in (far, near))
+        values[near] = self._evaluate(lattice(resolution)[near.reshape(-1)])
+        return values
+
+    def materials(self, points: np.ndarray) -> Materials | None:
+        return None
+
+    @torch.inference_mode()
+    def _evaluate(self, points: np.ndarray) -> np.ndarray:
+        chunks = [
+            self._generator(
+                self._code, torch.as_tensor(points[None, i : i + self.CHUNK], device=self._code.device)
+            )[0].float().cpu()
+            for i in range(0, len(points), self.CHUNK)
+        ]  # fmt: skip
+        return torch.cat(chunks).numpy() if chunks else np.zeros(0, np.float32)
+
+
+def _near_a_change(values: np.ndarray) -> np.ndarray:
+    """Cells within one of where the sign changes, or may between two cells: where a value is below its own change."""
+    near = np.zeros(values.shape, bool)
+    for axis in (0, 1, 2):
+        turned, marks = np.swapaxes(values, 0, axis), np.swapaxes(near, 0, axis)
+        low, high = turned[:-1], turned[1:]
+        may = ((low < 0) != (high < 0)) | (np.minimum(np.abs(low), np.abs(high)) < np.abs(high - low))
+        marks[:-1] |= may
+        marks[1:] |= may
+    return ndimage.binary_dilation(near)
