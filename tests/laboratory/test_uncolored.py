@@ -27,7 +27,7 @@ def batch(colored: list[float]) -> Batch:
         draw(16, 6),
         materials,
         draw(),
-        torch.tensor(colored),
+        torch.tensor(colored)[:, None].expand(-1, 16),
     )
 
 
