@@ -45,7 +45,7 @@ def read_run(run: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         recipe = json.loads((run / "recipe.json").read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise TrainingError(f"{run} holds no run ({error}).", "Name a run folder.") from None
+        raise TrainingError(f"{run} holds no run with a snapshot ({error}).", "Name a run folder.") from None
     state = read_snapshot(run)
     if state is None:
         raise TrainingError(f"The run {run} has no snapshot yet.", "Train it, or name another run folder.")
