@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from gan3d_core.generators.textured import TRUNCATION, Codes, Planes, TexturedGenerator
+from gan3d_core.generators.volume_encoder import VolumeEncoder, space_to_depth
 
 from .autoencoder_data import Batch
-from .cells import space_to_depth
-
-
-class VolumeEncoder(nn.Module):
-    """A grid → mean and log-variance of a code: strided convolutions from 32³ to 4³, then one linear layer.
-
-    With `symmetric`, the grid is the half x > 0, as the generator draws only that half.
-    """
-
-    def __init__(self, channels: int, code_size: int, width: int, symmetric: bool) -> None:
-        super().__init__()
-        widths = [channels, 2 * width, 4 * width, 8 * width]
-        layers: list[nn.Module] = []
-        for before, after in itertools.pairwise(widths):
-            layers += [nn.Conv3d(before, after, 4, stride=2, padding=1), nn.GroupNorm(8, after), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers, nn.Flatten())
-        self.out = nn.Linear(8 * width * 4 * 4 * (2 if symmetric else 4), 2 * code_size)
-
-    def forward(self, grid: torch.Tensor) -> torch.Tensor:
-        """(B, channels, 16 or 32, 32, 32) to (B, 2 · code_size)."""
-        return self.out(self.body(grid))
 
 
 class ShapeEncoder(nn.Module):

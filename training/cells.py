@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 
 from gan3d_core.field import lattice
 from gan3d_core.generators.textured import MATERIAL_CHANNELS, Planes, TexturedGenerator
+from gan3d_core.generators.volume_encoder import space_to_depth
 
 from .autoencoder_data import AutoencoderData
 from .textured_surface import at_points
@@ -26,12 +27,6 @@ NEAR = 0.065
 """Distance at a cell's centre within which its own distances are worth a gradient: beyond, tanh is flat."""
 CHANNELS = 8 + 1 + MATERIAL_CHANNELS
 """Distances, whether the surface passes, materials."""
-
-
-def space_to_depth(volumes: torch.Tensor) -> torch.Tensor:
-    """(N, 2A, 2B, 2C) to (N, 8, A, B, C): the 2³ values of each cell, x slowest."""
-    split = volumes.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).unflatten(5, (-1, 2))
-    return split.permute(0, 2, 4, 6, 1, 3, 5).flatten(1, 3)
 
 
 def crossed(values: torch.Tensor) -> torch.Tensor:

@@ -66,7 +66,7 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
     Raises:
         TrainingError: no run, or one of a kind without a generator of its own.
     """
-    from .train_codes import CodesRecipe, CodesTrainer, assemble, load_autoencoder
+    from .train_codes import CodesRecipe, CodesTrainer, assemble, generator_options, load_autoencoder
     from .train_gan import GanRecipe, GanTrainer
 
     recipe, state = read_run(run)
@@ -77,7 +77,7 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
     if recipe["kind"] == "codes":
         settings = fill(CodesRecipe, recipe)
         autoencoder = load_autoencoder(Path(settings.autoencoder), "cpu")
-        codes = CodesTrainer(settings, autoencoder.recipe.options)
+        codes = CodesTrainer(settings, generator_options(autoencoder))
         codes.restore(state)
         return assemble(autoencoder, codes), recipe, ("textured", codes.options), "normal"
     if recipe["kind"] == "rendered":

@@ -62,6 +62,8 @@ class CodesRecipe:
     texture_shuffle: float = 0.5
     """Share of the real pairs of codes whose texture is another shape's. Data show each shape with one surface only;
     without this the texture follows from the shape, and no z changes it."""
+    rounds: int = 0
+    """How often the finished generator leads a drawn shape through the autoencoder, which mends it."""
     ema_steps: float = 500.0
     sheet_every: int = 2000
     snapshot_every: int = 500
@@ -153,7 +155,8 @@ class CodesTrainer:
             raise TrainingError(f"batch must be a multiple of {CodeCritic.GROUP}.", "Use 64, 128, 256, …")
         torch.manual_seed(recipe.seed)
         self.recipe, self.step, self.device = recipe, 0, device
-        self.options = {**options, "mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers}
+        own = {"mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers, "rounds": recipe.rounds}
+        self.options = {**options, **own}
         self.objective = objectives.find(recipe.objective)
         self.mapping = Mappings(self.options).to(device)
         whole = TexturedGenerator(**options)
@@ -246,11 +249,19 @@ class CodesTrainer:
         return finished
 
 
+def generator_options(autoencoder: AutoencoderTrainer) -> dict[str, Any]:
+    """Of a generator that may take the autoencoder's encoder along."""
+    return {**autoencoder.recipe.options, "encoder_width": autoencoder.recipe.encoder_width}
+
+
 def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> TexturedGenerator:
     """The generator to ship: the codes' mappings before the autoencoder's averaged planes and heads."""
     generator = TexturedGenerator(**codes.options).to(autoencoder.device)
     state = autoencoder.generator_ema.state_dict()
     state = {name: tensor for name, tensor in state.items() if "_mapping." not in name}
+    if generator.encoder is not None:
+        own = autoencoder.encoder_ema.geometry.state_dict()
+        state |= {f"encoder.{name}": tensor for name, tensor in own.items()}
     finished = codes.finished_mappings()
     for part in ("geometry", "texture"):
         own = getattr(finished, part).state_dict()
@@ -309,7 +320,7 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> T
     mean, log_variance = autoencoder.codes(data)
     shapes, surfaces = (torch.from_numpy(part) for part in teachers(data, recipe.only, recipe.darkest))
     mean, log_variance, surfaces = mean[shapes.to(device)], log_variance[shapes.to(device)], surfaces[shapes]
-    trainer = CodesTrainer(recipe, autoencoder.recipe.options, mean.clone(), log_variance.clone(), surfaces, device)
+    trainer = CodesTrainer(recipe, generator_options(autoencoder), mean.clone(), log_variance.clone(), surfaces, device)
     loop.restore(trainer, folder)
     shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0)).numpy()
 

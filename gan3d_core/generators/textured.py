@@ -19,9 +19,12 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from ..field import Field, Materials, lattice
+from .volume_encoder import VolumeEncoder, space_to_depth
 
 TRUNCATION = 0.1
 """Distances are learned up to this far from the surface, in units of the cube (DeepSDF's δ)."""
+ENCODED = 64
+"""Cells along each axis of the distances that are encoded."""
 MATERIAL_CHANNELS = 5  # sRGB base colour, roughness, metallic
 
 
@@ -162,6 +165,8 @@ class TexturedGenerator(nn.Module):
         mapping_width, mapping_layers: of the perceptrons z → code.
         symmetric: read |x| for x, so that every shape mirrors itself left to right.
         classes: how many categories it draws; with fewer than two it is not told.
+        rounds: how often a drawn shape is encoded and decoded again before it is given out; see `mend`.
+        encoder_width: of the encoder that this needs.
     """
 
     CLASS_SIZE = 32
@@ -179,6 +184,8 @@ class TexturedGenerator(nn.Module):
         mapping_layers: int = 4,
         symmetric: bool = True,
         classes: int = 1,
+        rounds: int = 0,
+        encoder_width: int = 16,
     ) -> None:
         super().__init__()
         sizes = (texture_latent, geometry_code, texture_code, head_width, mapping_width, mapping_layers)
@@ -203,6 +210,10 @@ class TexturedGenerator(nn.Module):
         self.distance_head = PointHead(3 * channels[-1], geometry_code, head_width, 1)
         self.material_head = PointHead(3 * (channels[-1] + texture_channels[-1]), both, head_width, MATERIAL_CHANNELS)
         self.size_head = nn.Linear(geometry_code, 1)
+        if rounds < 0:
+            raise ValueError("rounds must not be negative")
+        self.rounds = rounds
+        self.encoder = VolumeEncoder(8, geometry_code, encoder_width, symmetric) if rounds else None
 
     def map(self, z: torch.Tensor, label: torch.Tensor | None = None) -> Codes:
         """(N, latent_size) and the classes (N,) int64 to codes. No label is class 0."""
@@ -214,6 +225,30 @@ class TexturedGenerator(nn.Module):
         # The texture is drawn for this shape: metal legs want a shape that has such legs.
         known = self.geometry_mapping.whiten(geometry)
         return Codes(geometry, self.texture_mapping(torch.cat([z[:, -self.texture_latent :], *given, known], 1)))
+
+    @torch.no_grad()
+    def mend(self, codes: Codes) -> Codes:
+        """Lead drawn codes to where the shapes are that the planes were learned from: decode, encode, `rounds` times.
+
+        Between the codes of its shapes an autoencoder has learned nothing, and bars break there. Its encoder takes what
+        is almost a shape for the shape it almost is, so that a round trip goes towards the data (Y. Bengio et al.:
+        Generalized Denoising Auto-Encoders as Generative Models, NeurIPS 2013, section 3). Only the geometry takes it.
+        """
+        if self.encoder is None:
+            return codes
+        half = torch.as_tensor(lattice(ENCODED), device=codes.geometry.device).reshape(ENCODED, -1, 3)
+        half = half[ENCODED // 2 if self.symmetric else 0 :]
+        size = (len(half), ENCODED, ENCODED)
+        points = half.reshape(1, -1, 3)
+        for _ in range(self.rounds):
+            mended = []
+            for one in codes.geometry.split(1):
+                planes = Planes(Codes(one, codes.texture[:1]), self.geometry_synthesis(one), one[:0])
+                distance = torch.cat([self.distance(planes, part) for part in points.split(1 << 16, 1)], 1)
+                cells = space_to_depth(distance.reshape(1, *size) / TRUNCATION)
+                mended.append(self.encoder(cells).chunk(2, 1)[0])
+            codes = Codes(torch.cat(mended), codes.texture)
+        return codes
 
     @property
     def levels(self) -> int:
@@ -263,7 +298,7 @@ class TexturedGenerator(nn.Module):
     def fields(self, codes: np.ndarray, size_m: float) -> list[Field]:
         """The size is the network's own; `size_m` of the checkpoint is not needed."""
         device = next(self.parameters()).device
-        return self.decode(self.map(torch.as_tensor(codes, device=device)))
+        return self.decode(self.mend(self.map(torch.as_tensor(codes, device=device))))
 
     @torch.inference_mode()
     def decode(self, codes: Codes) -> list[Field]:
