@@ -19,7 +19,7 @@ from training import train_refined as refined_module
 from training.autoencoder_data import AutoencoderData
 from training.export import load_run
 from training.train_autoencoder import AutoencoderRecipe, train_autoencoder
-from training.train_codes import CodesRecipe, CodesTrainer, teachers, train_codes
+from training.train_codes import CodesRecipe, CodesTrainer, load_autoencoder, teachers, train_codes
 from training.train_refined import RefinedRecipe, train_refined
 
 AUTOENCODER = AutoencoderRecipe(
@@ -28,7 +28,7 @@ AUTOENCODER = AutoencoderRecipe(
 )  # fmt: skip
 CODES = CodesRecipe(
     "codes", "ball", steps=3, batch=8, critic_width=16, mapping_width=16, mapping_layers=2, snapshot_every=3,
-    sheet_every=1000, threads=1,
+    sheet_every=1000, rounds=1, threads=1,
 )  # fmt: skip
 REFINED = RefinedRecipe(
     "refined", "ball", {}, steps=4, batch=2, anchors=2, points=128, surface_points=32, channels=[4, 8, 8, 8],
@@ -75,6 +75,9 @@ def test_a_stopped_run_goes_on_bit_for_bit_and_exports(codes_run, tmp_path, ball
     generator, _, (architecture, options), prior = load_run(tmp_path / "whole")
     assert (architecture, prior) == ("textured", "normal")
     assert options["head_width"] == TEXTURED["head_width"]
+    assert (options["rounds"], options["encoder_width"]) == (1, 8)
+    encoder = load_autoencoder(codes_run.parent / "planes", "cpu").encoder_ema.geometry.state_dict()
+    assert all(torch.equal(value, generator.state_dict()[f"encoder.{name}"]) for name, value in encoder.items())
     assert all(
         torch.equal(a, b)
         for a, b in zip(generator.state_dict().values(), whole.average.state_dict().values(), strict=True)

@@ -7,7 +7,9 @@ import pytest
 import torch
 from small import TEXTURED
 
-from gan3d_core.generators.textured import Codes, TexturedGenerator
+from gan3d_core.field import lattice
+from gan3d_core.generators.textured import ENCODED, TRUNCATION, Codes, TexturedGenerator
+from gan3d_core.generators.volume_encoder import space_to_depth
 
 
 def make(**changes) -> TexturedGenerator:
@@ -96,3 +98,35 @@ def test_whitening_undoes_the_scale_of_codes():
 def test_wrong_options_are_named(changes, said):
     with pytest.raises(ValueError, match=said):
         make(**changes)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_mending_is_the_round_trip_through_the_encoder(symmetric):
+    """Decoded on the whole lattice, encoded, twice; the surface's code stays, and the field is the mended one."""
+    generator = make(symmetric=symmetric, rounds=2, encoder_width=8)
+    codes = generator.map(draw())
+    expected = codes.geometry
+    points = torch.as_tensor(lattice(ENCODED)).expand(2, -1, -1)
+    for _ in range(2):
+        planes = generator.synthesise(Codes(expected, codes.texture))
+        volume = generator.distance(planes, points).reshape(2, ENCODED, ENCODED, ENCODED) / TRUNCATION
+        seen = volume[:, ENCODED // 2 :] if symmetric else volume
+        expected = generator.encoder(space_to_depth(seen)).chunk(2, 1)[0]
+    mended = generator.mend(codes)
+    assert torch.allclose(mended.geometry, expected, atol=1e-4)
+    assert not torch.allclose(mended.geometry, codes.geometry, atol=1e-2)
+    assert torch.equal(mended.texture, codes.texture)
+    (field, _) = generator.fields(draw().numpy(), 1.0)
+    (other, _) = generator.decode(mended)
+    assert np.allclose(field.values(16), other.values(16), atol=1e-6)
+    assert field.size_m == pytest.approx(other.size_m)
+
+
+def test_nothing_is_mended_without_rounds():
+    generator = make()
+    codes = generator.map(draw())
+    assert generator.mend(codes) is codes
+    assert not [name for name in generator.state_dict() if name.startswith("encoder")]
+    with pytest.raises(ValueError, match="negative"):
+        make(rounds=-1)
