@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-SEEDS = (10, 29, 36, 40)
+SEEDS = (14, 12, 38, 29)
 """The chairs of the demo, from left to right: chosen so that the shipped checkpoint shows four kinds of chair."""
 
 LIBRARIES_HINT = (
