@@ -51,6 +51,10 @@ class Losses:
     sign_errors: torch.Tensor
     """Share of the drawn points on the wrong side; not part of the loss."""
 
+    def decoding(self, sharp_weight: float = 0.5, material_weight: float = 1.0) -> torch.Tensor:
+        """The sum of what the decoder is to blame for."""
+        return self.distance + sharp_weight * self.sharp + material_weight * self.material + 0.1 * self.size
+
 
 SHARPNESS = 0.02
 """Half the width, in units of the cube, of the band in which the sharpened distance counts: about half a leg."""
@@ -95,7 +99,6 @@ def decoding_losses(generator: TexturedGenerator, planes: Planes, batch: Batch, 
     cost about as much as a missing seat. Materials are compared on the surface and a little off it, where a texture
     will be baked from a slightly different surface.
     """
-
     points = torch.cat([batch.near, batch.volume], 1)
     target = points[..., 3].clamp(-TRUNCATION, TRUNCATION)
     found = generator.distance(planes, points[..., :3])

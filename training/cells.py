@@ -17,7 +17,7 @@ from gan3d_core.generators.textured import MATERIAL_CHANNELS, Planes, TexturedGe
 from gan3d_core.generators.volume_encoder import space_to_depth
 
 from .autoencoder_data import AutoencoderData
-from .textured_surface import at_points
+from .textured_surface import at_points, coarse_distance
 
 CELLS = 32
 """Along each axis; each cell holds 2³ distances."""
@@ -34,23 +34,16 @@ def crossed(values: torch.Tensor) -> torch.Tensor:
     return (values.amin(1, keepdim=True) < 0) & (values.amax(1, keepdim=True) >= 0)
 
 
-def _centres(symmetric: bool, device: torch.device) -> torch.Tensor:
-    """(A, CELLS, CELLS, 3): centres of all cells, or of the half x > 0."""
-    points = torch.as_tensor(lattice(CELLS), device=device).reshape(CELLS, CELLS, CELLS, 3)
-    return points[CELLS // 2 :] if symmetric else points
-
-
 def generated(generator: TexturedGenerator, planes: Planes) -> torch.Tensor:
     """What the critic sees of generated shapes, differentiable in planes and weights.
 
     Returns:
         (N, CHANNELS, A, 32, 32); A is 16 for a symmetric generator, whose other half is the mirror image.
     """
-    count = len(planes.codes)
-    centres = _centres(generator.symmetric, planes.geometry.device)
-    where = centres.reshape(-1, 3)
+    first = CELLS // 2 if generator.symmetric else 0
+    where = torch.as_tensor(lattice(CELLS)[first * CELLS**2 :], device=planes.geometry.device)  # x is the slowest
     with torch.no_grad():
-        coarse = generator.distance(planes, where.expand(count, -1, -1))  # (N, cells)
+        coarse = coarse_distance(generator, planes, CELLS)[:, first:].flatten(1)  # (N, cells)
     places = [(one.abs() < NEAR).nonzero()[:, 0] for one in coarse]
     offsets = torch.as_tensor(lattice(2), device=where.device) / CELLS  # (8, 3)
     fine = at_points(generator.distance, planes, [(where[p, None] + offsets).reshape(-1, 3) for p in places])
@@ -65,7 +58,7 @@ def generated(generator: TexturedGenerator, planes: Planes) -> torch.Tensor:
     materials = at_points(generator.material, planes, [where[p] for p in on])
     blank = where.new_zeros(MATERIAL_CHANNELS, len(where))
     painted = torch.stack([blank.index_copy(1, p, found.T) for p, found in zip(on, materials, strict=True)])
-    return _seen(distances, passes, painted).unflatten(2, centres.shape[:3])
+    return _seen(distances, passes, painted).unflatten(2, (-1, CELLS, CELLS))
 
 
 def _seen(distances: torch.Tensor, passes: torch.Tensor, materials: torch.Tensor) -> torch.Tensor:

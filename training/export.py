@@ -20,7 +20,7 @@ from .run_folder import read_run
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
-    parser.add_argument("run", help="run folder of kind gan, codes or rendered")
+    parser.add_argument("run", help="run folder of kind gan, codes, refined or rendered")
     parser.add_argument("checkpoint", help="checkpoint folder to write; its name becomes the checkpoint's identity")
     parser.add_argument("--label", required=True, help="name in menus")
     parser.add_argument("--size", type=float, default=0.93, help="longest side in metres, for generators without one")

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from gan3d_core.errors import TrainingError
 from gan3d_core.generators.textured import Codes, TexturedGenerator
 
 from . import averaging, loop
@@ -103,15 +102,9 @@ class AutoencoderTrainer:
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * warm * fade
         losses = reconstruction_losses(self.encoder, self.generator, batch, self.noise, recipe.autocast)
-        total = (
-            losses.distance
-            + recipe.sharp_weight * losses.sharp
-            + recipe.material_weight * losses.material
-            + 0.1 * losses.size
-            + recipe.divergence_weight * losses.divergence
-        )
-        if not torch.isfinite(total):
-            raise TrainingError(f"The loss is not a number at step {self.step}.", "Lower learning_rate.")
+        total = losses.decoding(recipe.sharp_weight, recipe.material_weight)
+        total = total + recipe.divergence_weight * losses.divergence
+        loop.check(total, "loss", self.step)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)

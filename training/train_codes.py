@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from .autoencoder_data import AutoencoderData
 from .configuration import fill
 from .data.store import Dataset
 from .regularisers import gradient_penalty
-from .run_folder import RunFolder
+from .run_folder import RunFolder, read_run
 from .sheets import field_sheet
 from .train_autoencoder import AutoencoderRecipe, AutoencoderTrainer
 
@@ -120,13 +119,13 @@ def load_autoencoder(run: Path, device: str) -> AutoencoderTrainer:
         TrainingError: no such run, or one without a snapshot.
     """
     try:
-        recipe = fill(AutoencoderRecipe, json.loads((run / "recipe.json").read_text("utf-8")))
-        state = torch.load(run / "snapshot.pt", map_location="cpu", weights_only=True)
-    except (OSError, ValueError) as error:
+        recipe, state = read_run(run)
+    except TrainingError as error:
         raise TrainingError(
-            f"{run} holds no autoencoder run ({error}).", "Train one first and name it: --set autoencoder=FOLDER."
+            f"{run} holds no autoencoder run ({error.message})",
+            "Train one first and name it: --set autoencoder=FOLDER.",
         ) from None
-    trainer = AutoencoderTrainer(recipe, device)
+    trainer = AutoencoderTrainer(fill(AutoencoderRecipe, recipe), device)
     trainer.restore(state)
     return trainer
 
@@ -226,8 +225,7 @@ class CodesTrainer:
             self.critic_optimiser.step()
         made = self.mapping(self._draw(recipe.batch, self.latent_size))
         generator_loss = self.objective.generator(self.critic(made))
-        if not torch.isfinite(generator_loss):
-            raise TrainingError(f"The loss is not a number at step {self.step}.", "Lower learning_rate.")
+        loop.check(generator_loss, "loss", self.step)
         self.mapping_optimiser.zero_grad(set_to_none=True)
         generator_loss.backward()
         self.mapping_optimiser.step()

@@ -216,8 +216,7 @@ class RefinedTrainer:
             batch = data.batch(index, self.order).to(self.device)
             codes = draw(reference.mean[index], reference.log_variance[index], self.noise)
             losses = decoding_losses(self.generator, self._synthesise(codes), batch, self.noise)
-            anchor = losses.distance + 0.5 * losses.sharp + losses.material + 0.1 * losses.size
-            total = total + recipe.anchor_weight * anchor
+            total = total + recipe.anchor_weight * losses.decoding()
             report |= {"distance": float(losses.distance.detach()), "material": float(losses.material.detach())}
         loop.descend(total, self.generator_optimiser, report, "generator_loss", self.step)
 

@@ -6,6 +6,8 @@ Adversarial Generation of Continuous Implicit Shape Representations, Eurographic
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from scipy import ndimage
@@ -14,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..field import Field, Materials, lattice
 from ..representations import DISTANCE_BAND, Implicit
+from .chunks import in_chunks
 
 OUTSIDE = 1.0
 """Distance beyond the sphere that a network was trained in."""
@@ -97,7 +100,6 @@ class ImplicitGenerator(nn.Module):
 class ImplicitField:
     """One shape of an implicit generator."""
 
-    CHUNK = 1 << 16
     FACTOR = 2
     COARSEST = 48
     """Cells below which everything is evaluated."""
@@ -119,15 +121,8 @@ class ImplicitField:
     def materials(self, points: np.ndarray) -> Materials | None:
         return None
 
-    @torch.inference_mode()
     def _evaluate(self, points: np.ndarray) -> np.ndarray:
-        chunks = [
-            self._generator(
-                self._code, torch.as_tensor(points[None, i : i + self.CHUNK], device=self._code.device)
-            )[0].float().cpu()
-            for i in range(0, len(points), self.CHUNK)
-        ]  # fmt: skip
-        return torch.cat(chunks).numpy() if chunks else np.zeros(0, np.float32)
+        return in_chunks(functools.partial(self._generator, self._code), points, self._code.device)
 
 
 def _near_a_change(values: np.ndarray) -> np.ndarray:

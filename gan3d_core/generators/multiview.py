@@ -8,6 +8,7 @@ cameras, and fusion by a closed formula (`fusion`) that critics can see through.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from torch.nn import functional as F  # noqa: N812
 from ..field import Field, Materials, lattice
 from ..fusion import camera_frames, fuse
 from ..representations import DISTANCE_BAND, Views
+from .chunks import in_chunks
 
 START_HEIGHT = 0.5
 """Where a fresh network's maps see the surface: together they are about a block of this half side."""
@@ -83,11 +85,11 @@ class FusedField:
     def __init__(self, views: Views, size_m: float) -> None:
         self.views, self.size_m = views, size_m
 
-    @torch.inference_mode()
     def values(self, resolution: int) -> np.ndarray:
-        points = torch.from_numpy(lattice(resolution)).to(self.views.height.device)
-        chunks = [fuse(self.views, part[None])[0].cpu() for part in points.split(self.CHUNK)]
-        return torch.cat(chunks).numpy().reshape((resolution,) * 3)
+        found = in_chunks(
+            functools.partial(fuse, self.views), lattice(resolution), self.views.height.device, self.CHUNK
+        )
+        return found.reshape((resolution,) * 3)
 
     def materials(self, points: np.ndarray) -> Materials | None:
         return None

@@ -10,6 +10,7 @@ Real-time with Adaptive Instance Normalization, ICCV 2017, equation 8.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from ..field import Field, Materials, lattice
+from .chunks import in_chunks
 from .volume_encoder import VolumeEncoder, space_to_depth
 
 TRUNCATION = 0.1
@@ -236,17 +238,18 @@ class TexturedGenerator(nn.Module):
         """
         if self.encoder is None:
             return codes
-        half = torch.as_tensor(lattice(ENCODED), device=codes.geometry.device).reshape(ENCODED, -1, 3)
-        half = half[ENCODED // 2 if self.symmetric else 0 :]
-        size = (len(half), ENCODED, ENCODED)
-        points = half.reshape(1, -1, 3)
+        device = codes.geometry.device
+        points = lattice(ENCODED)
+        if self.symmetric:
+            points = points[len(points) // 2 :]  # x is the slowest: those of the right half
         for _ in range(self.rounds):
             mended = []
             for one in codes.geometry.split(1):
+                # Distances ask for nothing of the texture.
                 planes = Planes(Codes(one, codes.texture[:1]), self.geometry_synthesis(one), one[:0])
-                distance = torch.cat([self.distance(planes, part) for part in points.split(1 << 16, 1)], 1)
-                cells = space_to_depth(distance.reshape(1, *size) / TRUNCATION)
-                mended.append(self.encoder(cells).chunk(2, 1)[0])
+                distance = in_chunks(functools.partial(self.distance, planes), points, device)
+                grid = torch.as_tensor(distance, device=device).reshape(1, -1, ENCODED, ENCODED)
+                mended.append(self.encoder(space_to_depth(grid / TRUNCATION)).chunk(2, 1)[0])
             codes = Codes(torch.cat(mended), codes.texture)
         return codes
 
@@ -320,8 +323,6 @@ def _read(planes: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
 class TexturedField:
     """One shape of a textured generator, evaluated where it is asked for."""
 
-    CHUNK = 1 << 16
-
     def __init__(self, generator: TexturedGenerator, planes: Planes, size_m: float) -> None:
         self._generator, self._planes, self.size_m = generator, planes, size_m
 
@@ -343,11 +344,5 @@ class TexturedField:
     def _distance(self, points: np.ndarray) -> np.ndarray:
         return self._evaluate(self._generator.distance, points)
 
-    @torch.inference_mode()
     def _evaluate(self, function, points: np.ndarray) -> np.ndarray:
-        device = self._planes.geometry.device
-        chunks = [
-            function(self._planes, torch.as_tensor(points[None, i : i + self.CHUNK], device=device))[0].float().cpu()
-            for i in range(0, len(points), self.CHUNK)
-        ]
-        return torch.cat(chunks).numpy() if chunks else np.zeros(0, np.float32)
+        return in_chunks(lambda part: function(self._planes, part), points, self._planes.geometry.device)

@@ -9,7 +9,7 @@ from small import TEXTURED, Balls
 
 from gan3d_core.field import lattice
 from gan3d_core.generators.textured import TRUNCATION, TexturedGenerator
-from training import cells
+from training import cells, textured_surface
 from training.autoencoder_data import AutoencoderData
 from training.cells import CELLS, CHANNELS, SOFTNESS, CellData, crossed, generated, space_to_depth
 from training.discriminators.cells import CellDiscriminator
@@ -80,7 +80,8 @@ def test_gradients_are_those_of_finite_differences():
         return (seen[0, :8] * look * near).sum()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cells, "lattice", lambda resolution: lattice(resolution).astype(np.float64))
+        for module in (cells, textured_surface):
+            patch.setattr(module, "lattice", lambda resolution: lattice(resolution).astype(np.float64))
         near = (generated(made, planes)[0, :8].abs().amax(0) < 0.9).double().detach()
         (gradient,) = torch.autograd.grad(total(), weight)
         step = 1e-6
