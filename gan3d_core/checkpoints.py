@@ -20,6 +20,7 @@ from typing import Any
 from .errors import CheckpointError
 from .files import write_text
 from .latent import PRIORS
+from .recipe import LIMITS
 
 FORMAT = "gan3d-checkpoint"
 VERSION = 1
@@ -51,6 +52,9 @@ class CheckpointConfig:
     """Default samples along each axis of the field."""
     textured: bool = False
     """Whether the generator yields colour, roughness and metallic of its own."""
+    draws: int = 1
+    """How many codes are drawn for a seed at most until one makes a shape of one part, see `drawing.choose`; 1 takes the
+    first as it is."""
     rank: int = 100
     """Order in menus; the smallest of a category is its default."""
 
@@ -144,6 +148,7 @@ def _parse_config(name: str, data: dict[str, Any]) -> CheckpointConfig:
         and 0 < config.size_m < 1000
         and 0 <= config.truncation <= 1
         and 16 <= config.resolution <= 256
+        and 1 <= config.draws <= LIMITS["attempt"][1] + 1
     )
     if not sound:
         raise CheckpointError(f"The config.json of checkpoint {name!r} has a value out of range.")

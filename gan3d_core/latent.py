@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 PRIORS = ("uniform", "normal")
 
 
-def of_recipe(recipe: Recipe, config: CheckpointConfig) -> np.ndarray:
+def of_recipe(recipe: Recipe, config: CheckpointConfig, attempt: int | None = None) -> np.ndarray:
     """The code (latent_size,) float32 that a recipe asks of a checkpoint.
+
+    Args:
+        attempt: which of the seed's codes; None takes the recipe's own, or the first if it leaves that open.
 
     Raises:
         RecipeError: it asks for a texture of its own where the checkpoint's code has no part for it.
     """
-    code = draw(recipe.seed, config.latent_size, config.prior, recipe.truncation)
+    attempt = max(recipe.attempt, 0) if attempt is None else attempt
+    code = draw(recipe.seed, config.latent_size, config.prior, recipe.truncation, attempt)
     if recipe.texture_seed >= 0:
         size = config.texture_latent
         if not size:
@@ -38,7 +42,7 @@ def of_recipe(recipe: Recipe, config: CheckpointConfig) -> np.ndarray:
     return code
 
 
-def draw(seed: int, size: int, prior: str, truncation: float = 1.0) -> np.ndarray:
+def draw(seed: int, size: int, prior: str, truncation: float = 1.0, attempt: int = 0) -> np.ndarray:
     """The code of one seed.
 
     Args:
@@ -47,11 +51,12 @@ def draw(seed: int, size: int, prior: str, truncation: float = 1.0) -> np.ndarra
         prior: `uniform` is U[0, 1] per entry with mean 0.5 (Wu et al. 2016, section 3.1); `normal` is N(0, 1).
         truncation: scales the distance from the prior's mean, 0 … 1 (Brock et al. 2019, section 3.1, as the
             continuous scaling of Karras et al. 2019, section B).
+        attempt: 0 … 2⁶⁴−1; every attempt of a seed has a stream of its own.
 
     Returns:
         (size,) float32.
     """
-    generator = np.random.Generator(np.random.Philox(key=seed))
+    generator = np.random.Generator(np.random.Philox(key=seed | attempt << 64))
     if prior == "uniform":
         return (0.5 + truncation * (generator.random(size) - 0.5)).astype(np.float32)
     if prior == "normal":

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checkpoints, devices, latent
+from . import checkpoints, devices, drawing, latent
 from .errors import Gan3DError, InternalError, OutOfMemoryError, RecipeError
 from .progress import Progress, StageClock, no_progress
 from .recipe import Recipe
@@ -35,7 +35,7 @@ class Result:
 
     shape: Shape
     recipe: Recipe
-    """The recipe that was asked for, with the checkpoint's hash filled in: it makes this shape again."""
+    """The recipe that was asked for, with the checkpoint's hash and the attempt filled in: it makes this shape again."""
     timings: dict[str, float]
     """Seconds by stage, see `progress.STAGES`."""
 
@@ -93,8 +93,16 @@ class Pipeline:
             clock("load", 1.0)
             clock("generate", 0.0)
             config = checkpoint.config
-            code = latent.of_recipe(recipe, config)
-            field = generator.fields(code[None], config.size_m)[0]
+            if recipe.attempt < 0:
+                drawn = drawing.choose(
+                    generator,
+                    config,
+                    lambda attempt: latent.of_recipe(recipe, config, attempt),
+                    lambda share: clock("generate", share),
+                )
+                recipe, field = recipe.replace(attempt=drawn.attempt), drawn.field
+            else:
+                field = generator.fields(latent.of_recipe(recipe, config)[None], config.size_m)[0]
             clock("generate", 1.0)
             from .surfacing import surface
 

@@ -13,13 +13,15 @@ from typing import Any
 
 from .errors import RecipeError
 
-VERSION = 1
+VERSION = 2
+"""1 had no `attempt`, and is read: there a seed was its first code, whole or not."""
 COMPONENT_RULES = ("largest", "floaters", "all")
 
 # name → (smallest, largest), inclusive. The panel's sliders and the command line read their limits here.
 LIMITS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**31 - 1),
     "texture_seed": (-1, 2**31 - 1),
+    "attempt": (-1, 63),
     "truncation": (0.0, 1.0),
     "resolution": (16, 256),
     "smoothing": (0, 50),
@@ -40,6 +42,9 @@ class Recipe:
     texture_seed: int = -1
     """The surface of another seed on this seed's shape, 0 … 2³¹−1; −1 = this seed's own surface. For checkpoints whose
     code has a part for the texture."""
+    attempt: int = -1
+    """Which of the seed's codes, 0 … 63; −1 = the first that makes a whole shape, as far as the checkpoint looks for one
+    (`drawing.choose`)."""
     truncation: float = 0.8
     """How far codes may stray from the mean of the prior: 0 = the mean shape, 1 = the whole prior."""
     resolution: int = 64
@@ -78,6 +83,10 @@ class Recipe:
     def replace(self, **changes: Any) -> Recipe:
         return dataclasses.replace(self, **changes)
 
+    def of_seed(self, seed: int) -> Recipe:
+        """The same settings for a seed; which of its codes is left open if it is another one."""
+        return self if seed == self.seed else self.replace(seed=seed, attempt=-1)
+
     @property
     def file_stem(self) -> str:
         """Name of a shape's files without their suffix."""
@@ -96,11 +105,13 @@ class Recipe:
             raise RecipeError("A recipe must be a JSON object.")
         data = dict(data)
         version = data.pop("version", None)
-        if version != VERSION:
+        if version not in (1, VERSION):
             raise RecipeError(
-                f"The recipe has version {version!r}; this GAN3D reads version {VERSION}.",
+                f"The recipe has version {version!r}; this GAN3D reads versions 1 to {VERSION}.",
                 "Update GAN3D, or generate the shape again.",
             )
+        if version == 1:
+            data.setdefault("attempt", 0)
         known = {field.name for field in dataclasses.fields(Recipe)}
         unknown = sorted(set(data) - known)
         if unknown:

@@ -82,10 +82,10 @@ def recipes_for(
         if base is None:
             first = Recipe(name, truncation=found.config.truncation, resolution=found.config.resolution)
         else:
-            first = base.replace(checkpoint=name, checkpoint_hash="")
+            first = base.replace(checkpoint=name, checkpoint_hash="", attempt=-1)
     elif base is not None:
         first = base
     else:
         raise RecipeError("Neither a category nor a checkpoint was named.", "Choose what to generate.")
     first = first.replace(**given)
-    return [first.replace(seed=each) for each in seeds_for(count, first.seed if seed is None else seed, random=random)]
+    return [first.of_seed(each) for each in seeds_for(count, first.seed if seed is None else seed, random=random)]

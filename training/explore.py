@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gan3d_core import checkpoints, generators, latent
+from gan3d_core import checkpoints, drawing, generators
 from gan3d_core.checkpoints import Checkpoint
 from gan3d_core.errors import Gan3DError, RecipeError
 from gan3d_core.generators import Generator
@@ -81,7 +81,7 @@ def draw_arithmetic(
     if len({len(each) for each in seeds}) > 1:
         raise RecipeError("--a, --b and --c have different numbers of seeds.", "Give as many of each.")
     config = checkpoint.config
-    codes = np.stack([_codes(checkpoint, each) for each in seeds])  # (3, N, latent)
+    codes = np.stack([_codes(checkpoint, each, device) for each in seeds])  # (3, N, latent)
     if codes.shape[1] > 1:
         codes = np.concatenate([codes, codes.mean(1, keepdims=True)], 1)
     a, b, c = codes
@@ -100,7 +100,7 @@ def draw_walk(checkpoint: Checkpoint, seeds: Sequence[int], path: Path, steps: i
     """
     if len(seeds) < 2 or steps < 2:
         raise RecipeError("A walk needs two seeds and two steps.", "Give more.")
-    codes = _codes(checkpoint, seeds)
+    codes = _codes(checkpoint, seeds, device)
     share = np.linspace(0, 1, steps)
     legs = [
         walk(np.repeat(first[None], steps, 0), np.repeat(second[None], steps, 0), share, checkpoint.config.prior)
@@ -109,12 +109,13 @@ def draw_walk(checkpoint: Checkpoint, seeds: Sequence[int], path: Path, steps: i
     _draw(checkpoint, np.concatenate(legs), path, steps, None, device)
 
 
-def _codes(checkpoint: Checkpoint, seeds: Sequence[int]) -> np.ndarray:
+def _codes(checkpoint: Checkpoint, seeds: Sequence[int], device: str) -> np.ndarray:
     """(N, latent) at the checkpoint's own truncation."""
     if min(seeds) < 0:
         raise RecipeError(f"{min(seeds)} is no seed.", "Seeds are 0 or more.")
     config = checkpoint.config
-    return np.stack([latent.draw(seed, config.latent_size, config.prior, config.truncation) for seed in seeds])
+    generator: Generator = generators.load(checkpoint, best_device(device))  # type: ignore[assignment]
+    return drawing.codes(generator, config, seeds, config.truncation)
 
 
 def _draw(

@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", type=float, default=0.93, help="longest side in metres, for generators without one")
     parser.add_argument("--truncation", type=float, default=0.8, help="default truncation")
     parser.add_argument("--resolution", type=int, default=64, help="default field resolution")
+    parser.add_argument("--draws", type=int, default=1, help="codes a seed may draw until its shape is one part")
     parser.add_argument("--rank", type=int, default=100, help="order in menus, smallest first")
     parser.add_argument("--category", help="which class of a run of several categories (the first)")
     parser.add_argument("--card", required=True, help="Markdown file that becomes card.md")
@@ -48,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             truncation=options.truncation,
             resolution=options.resolution,
             textured=architecture[0] == "textured",
+            draws=options.draws,
             rank=options.rank,
         )
         export(generator, config, card.read_text("utf-8"), Path(options.checkpoint))

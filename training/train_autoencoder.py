@@ -43,6 +43,9 @@ class AutoencoderRecipe:
     """Adam's, at its peak; a cosine takes it to a fiftieth."""
     divergence_weight: float = 1e-4
     """Weight of the Kullback-Leibler term, per code: small, since only smoothness is wanted of it."""
+    divergence_steps: int = 0
+    """Steps in which that weight grows from nothing, so that codes hold much before they are asked to hold less (S. R.
+    Bowman et al.: Generating Sentences from a Continuous Space, CoNLL 2016, section 3.1)."""
     material_weight: float = 1.0
     sharp_weight: float = 0.5
     """Weight of the sharpened distance's error, which thin parts need."""
@@ -103,7 +106,8 @@ class AutoencoderTrainer:
             group["lr"] = recipe.learning_rate * warm * fade
         losses = reconstruction_losses(self.encoder, self.generator, batch, self.noise, recipe.autocast)
         total = losses.decoding(recipe.sharp_weight, recipe.material_weight)
-        total = total + recipe.divergence_weight * losses.divergence
+        grown = min(1.0, self.step / recipe.divergence_steps) if recipe.divergence_steps else 1.0
+        total = total + grown * recipe.divergence_weight * losses.divergence
         loop.check(total, "loss", self.step)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()

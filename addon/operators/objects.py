@@ -54,7 +54,7 @@ class GAN3D_OT_vary(OfSelection, bpy.types.Operator):
 
     def send(self, context, things, recipes):
         varied = [
-            recipe.replace(seed=random.randrange(properties.RANDOM_SEEDS), checkpoint_hash="") for recipe in recipes
+            recipe.of_seed(random.randrange(properties.RANDOM_SEEDS)).replace(checkpoint_hash="") for recipe in recipes
         ]
         return run(self, context, recipes=varied, title=catalogue.title_of(recipes[0]))
 

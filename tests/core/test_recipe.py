@@ -20,6 +20,7 @@ recipes = st.builds(
     checkpoint=st.text(min_size=1),
     seed=within("seed", int),
     texture_seed=within("texture_seed", int),
+    attempt=within("attempt", int),
     truncation=within("truncation", float),
     resolution=within("resolution", int),
     components=st.sampled_from(COMPONENT_RULES),
@@ -71,7 +72,7 @@ def test_whole_numbers_serve_as_fractions():
         '"a"',
         "{}",
         '{"version": 1}',
-        '{"version": 2, "checkpoint": "a"}',
+        '{"version": 3, "checkpoint": "a"}',
         '{"checkpoint": "a"}',
         '{"version": 1, "checkpoint": "a", "colour": 1}',
         '{"version": 1, "checkpoint": 5}',
@@ -99,3 +100,15 @@ def test_replace_checks_and_leaves_the_original():
         recipe.replace(resolution=7)
     with pytest.raises(dataclasses.FrozenInstanceError):
         recipe.seed = 5
+
+
+def test_another_seed_leaves_open_which_of_its_codes():
+    recipe = Recipe("a", seed=3, attempt=2)
+    assert recipe.of_seed(3) == recipe
+    assert recipe.of_seed(4) == Recipe("a", seed=4)
+
+
+def test_recipes_of_before_are_their_first_code():
+    """They were written when a seed had one code."""
+    old = {key: value for key, value in Recipe("a", seed=3).to_dict().items() if key != "attempt"}
+    assert Recipe.from_dict({**old, "version": 1}) == Recipe("a", seed=3, attempt=0)

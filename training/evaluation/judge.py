@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from gan3d_core import generators, latent
+from gan3d_core import drawing, generators
 from gan3d_core.checkpoints import Checkpoint
 from gan3d_core.errors import EmptyShapeError
 from gan3d_core.generators import Generator
@@ -78,7 +78,7 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
     drawn = []
     for number in range(sets):
         seeds = range(SEED_STEP * (number + 1), SEED_STEP * (number + 1) + count)
-        codes = np.stack([latent.draw(seed, config.latent_size, config.prior, truncation) for seed in seeds])
+        codes = drawing.codes(generator, config, seeds, truncation)
         meshes = []
         for mesh in decode(generator, codes, config.size_m):
             meshes.append(mesh)
