@@ -10,7 +10,6 @@ Real-time with Adaptive Instance Normalization, ICCV 2017, equation 8.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Sequence
 
@@ -238,17 +237,14 @@ class TexturedGenerator(nn.Module):
         """
         if self.encoder is None:
             return codes
-        device = codes.geometry.device
-        points = lattice(ENCODED)
-        if self.symmetric:
-            points = points[len(points) // 2 :]  # x is the slowest: those of the right half
         for _ in range(self.rounds):
             mended = []
             for one in codes.geometry.split(1):
                 # Distances ask for nothing of the texture.
                 planes = Planes(Codes(one, codes.texture[:1]), self.geometry_synthesis(one), one[:0])
-                distance = in_chunks(functools.partial(self.distance, planes), points, device)
-                grid = torch.as_tensor(distance, device=device).reshape(1, -1, ENCODED, ENCODED)
+                values = TexturedField(self, planes, 1.0).values(ENCODED)
+                right = values[ENCODED // 2 :] if self.symmetric else values
+                grid = torch.as_tensor(right, device=one.device)[None]
                 mended.append(self.encoder(space_to_depth(grid / TRUNCATION)).chunk(2, 1)[0])
             codes = Codes(torch.cat(mended), codes.texture)
         return codes
@@ -327,14 +323,22 @@ class TexturedField:
         self._generator, self._planes, self.size_m = generator, planes, size_m
 
     def values(self, resolution: int) -> np.ndarray:
-        """Coarse to fine: a quarter of the resolution everywhere, the full one within reach of the surface."""
-        coarse = resolution // 4
-        if resolution % 4 or coarse < 32:
-            return self._distance(lattice(resolution)).reshape((resolution,) * 3)
-        far = self.values(coarse)
-        values = far.repeat(4, 0).repeat(4, 1).repeat(4, 2)
-        near = (np.abs(far) < reach(coarse)).repeat(4, 0).repeat(4, 1).repeat(4, 2)
-        values[near] = self._distance(lattice(resolution)[near.reshape(-1)])
+        """Coarse to fine: a quarter of the resolution everywhere (half of it at 64³), the full one within reach of the
+        surface. Of a generator that mirrors itself, the right half is evaluated and the left is its image."""
+        left = resolution // 2 if self._generator.symmetric else 0
+        step = 4 if resolution >= 128 else 2
+        coarse = resolution // step
+        if resolution % step or coarse < 32:
+            right = lattice(resolution)[left * resolution**2 :]  # x is the slowest
+            values = np.empty((resolution,) * 3, np.float32)
+            values[left:] = self._distance(right).reshape(-1, resolution, resolution)
+        else:
+            far = self.values(coarse)
+            values = far.repeat(step, 0).repeat(step, 1).repeat(step, 2)
+            near = (np.abs(far) < reach(coarse)).repeat(step, 0).repeat(step, 1).repeat(step, 2)
+            near[:left] = False
+            values[near] = self._distance(lattice(resolution)[near.reshape(-1)])
+        values[:left] = values[resolution - left :][::-1]
         return values
 
     def materials(self, points: np.ndarray) -> Materials:
