@@ -53,7 +53,7 @@ class CheckpointConfig:
     textured: bool = False
     """Whether the generator yields colour, roughness and metallic of its own."""
     draws: int = 1
-    """How many codes are drawn for a seed at most until one makes a shape of one part, see `drawing.choose`; 1 takes the
+    """How many codes are drawn for a seed at most until one makes a shape of one part (`drawing.choose`); 1 takes the
     first as it is."""
     rank: int = 100
     """Order in menus; the smallest of a category is its default."""

@@ -35,7 +35,7 @@ class Result:
 
     shape: Shape
     recipe: Recipe
-    """The recipe that was asked for, with the checkpoint's hash and the attempt filled in: it makes this shape again."""
+    """The recipe that was asked for, with the checkpoint's hash and attempt filled in: it makes this shape again."""
     timings: dict[str, float]
     """Seconds by stage, see `progress.STAGES`."""
 

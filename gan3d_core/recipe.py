@@ -43,7 +43,7 @@ class Recipe:
     """The surface of another seed on this seed's shape, 0 … 2³¹−1; −1 = this seed's own surface. For checkpoints whose
     code has a part for the texture."""
     attempt: int = -1
-    """Which of the seed's codes, 0 … 63; −1 = the first that makes a whole shape, as far as the checkpoint looks for one
+    """Which of the seed's codes, 0 … 63; −1 = the first that makes a whole shape, if the checkpoint looks for one
     (`drawing.choose`)."""
     truncation: float = 0.8
     """How far codes may stray from the mean of the prior: 0 = the mean shape, 1 = the whole prior."""

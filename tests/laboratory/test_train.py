@@ -14,6 +14,7 @@ from small import TEXTURED
 from gan3d_core import checkpoints, generators, latent
 from gan3d_core.errors import DatasetError, TrainingError
 from training import export, objectives
+from training.autoencoder_data import AutoencoderData
 from training.configuration import RECIPES, fill, override, read_toml
 from training.data.record import RecordSettings
 from training.data.store import Dataset
@@ -119,7 +120,6 @@ def test_a_stopped_run_goes_on_bit_for_bit(dataset, tmp_path, recipe, train):
     # The learning rate of the autoencoder depends on the number of steps, so its first half must know it.
     if recipe is AUTOENCODER:
         trainer = AutoencoderTrainer(recipe, "cpu")
-        from training.autoencoder_data import AutoencoderData
         from training.run_folder import RunFolder
 
         data = AutoencoderData(Dataset(dataset, "train", "chair"), recipe.points, recipe.surface_points)
@@ -145,6 +145,26 @@ def test_every_objective_moves_both_networks(dataset, objective, normalisation):
     moved = [not torch.equal(a, b) for a, b in zip(before, after, strict=True)]
     assert np.mean(moved) > 0.8
     assert {"critic_loss", "generator_loss"} <= set(report)
+
+
+def test_the_divergence_grows_from_nothing(dataset):
+    data = AutoencoderData(Dataset(dataset, "train", "chair"), AUTOENCODER.points, AUTOENCODER.surface_points)
+    weights = []
+    for changes in (
+        {"divergence_weight": 0.0},
+        {"divergence_weight": 1.0, "divergence_steps": 10},
+        {"divergence_weight": 1.0},
+    ):
+        trainer = AutoencoderTrainer(dataclasses.replace(AUTOENCODER, **changes), "cpu")
+        after = []
+        for _ in range(2):
+            trainer.train_step(data)
+            after.append(torch.cat([parameter.detach().flatten() for parameter in trainer.parameters]).clone())
+        weights.append(after)
+    without, growing, full = weights
+    assert torch.equal(without[0], growing[0])
+    assert not torch.equal(without[1], growing[1])
+    assert not torch.equal(without[0], full[0])
 
 
 def test_the_gate_holds_a_critic_that_is_too_good(dataset):
