@@ -48,12 +48,17 @@ class Losses:
     material: torch.Tensor
     size: torch.Tensor
     divergence: torch.Tensor
+    blending: torch.Tensor
+    """Entropy of the shares of the palette, nats per point: 0 where every point is of one material."""
     sign_errors: torch.Tensor
     """Share of the drawn points on the wrong side; not part of the loss."""
 
-    def decoding(self, sharp_weight: float = 0.5, material_weight: float = 1.0) -> torch.Tensor:
+    def decoding(
+        self, sharp_weight: float = 0.5, material_weight: float = 1.0, blending_weight: float = 0.02
+    ) -> torch.Tensor:
         """The sum of what the decoder is to blame for."""
-        return self.distance + sharp_weight * self.sharp + material_weight * self.material + 0.1 * self.size
+        surface = material_weight * self.material + blending_weight * self.blending
+        return self.distance + sharp_weight * self.sharp + surface + 0.1 * self.size
 
 
 SHARPNESS = 0.02
@@ -107,12 +112,17 @@ def decoding_losses(generator: TexturedGenerator, planes: Planes, batch: Batch, 
 
     offset = 0.02 * torch.randn((*batch.surface.shape[:2], 1), generator=noise).to(batch.surface)
     at = batch.surface[..., :3] + offset * batch.surface[..., 3:]
-    wrongness = (generator.material(planes, at) - batch.surface_material).abs().mean(2)
-    material = (wrongness * batch.known).sum() / batch.known.sum().clamp_min(1)
+    materials, shares = generator.mixture(planes, at)
+    known = batch.known / batch.known.sum().clamp_min(1)
+    material = ((materials - batch.surface_material).abs().mean(2) * known).sum()
+    blending = torch.zeros_like(material)
+    if shares is not None:
+        # The logarithm of a share that has become zero would have no gradient but NaN.
+        blending = -((shares * shares.clamp_min(1e-6).log()).sum(2) * known).sum()
 
     size = F.smooth_l1_loss(generator.size_head(planes.codes.geometry)[:, 0], batch.log_size)
     wrong = ((found < 0) != (target < 0)).float().mean().detach()
-    return Losses(distance, sharp, material, size, torch.zeros_like(size), wrong)
+    return Losses(distance, sharp, material, size, torch.zeros_like(size), blending, wrong)
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

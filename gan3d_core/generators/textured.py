@@ -10,6 +10,7 @@ Real-time with Adaptive Instance Normalization, ICCV 2017, equation 8.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Sequence
 
@@ -27,6 +28,10 @@ TRUNCATION = 0.1
 ENCODED = 64
 """Cells along each axis of the distances that are encoded."""
 MATERIAL_CHANNELS = 5  # sRGB base colour, roughness, metallic
+GRAIN = 0.1
+"""How far a point's material may lie from the mixture of the palette."""
+DECIDED = 4.0
+"""How much more sharply parts are told apart in a texture than while they are learned, when shares need gradients."""
 
 
 def reach(cells: int) -> float:
@@ -117,6 +122,43 @@ class PointHead(nn.Module):
         return self.rest(self.features(torch.cat([features, points], -1)) + self.code(codes)[:, None])
 
 
+class Palette(nn.Module):
+    """The few materials of which a shape is made, and how a point is made of them.
+
+    Furniture has a seat of one material and legs of another, and a smooth function of space lets them run into each
+    other. Here a point's material is a mixture of a palette that its code decides, and a little of its own for grain;
+    shares of a mixture can be made more decided afterwards, colours cannot.
+
+    Args:
+        code_size: length of the texture's code.
+        entries: K, how many materials.
+    """
+
+    def __init__(self, code_size: int, entries: int) -> None:
+        super().__init__()
+        self.entries = entries
+        last = nn.Linear(64, entries * MATERIAL_CHANNELS)
+        self.layers = nn.Sequential(nn.Linear(code_size, 64), nn.ReLU(), last)
+        nn.init.normal_(last.bias)  # entries that begin alike would be told apart late
+
+    def forward(
+        self, codes: torch.Tensor, said: torch.Tensor, sharpness: float = 1.0
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Materials of points.
+
+        Args:
+            codes: (N, code_size).
+            said: (N, P, K + 5) by a point network: logarithms of shares, and grain.
+            sharpness: 1 mixes as learned, more decides for the largest share.
+
+        Returns:
+            materials (N, P, 5) in [0, 1], shares (N, P, K) that add up to one.
+        """
+        materials = torch.sigmoid(self.layers(codes)).unflatten(1, (self.entries, MATERIAL_CHANNELS))
+        shares = torch.softmax(sharpness * said[..., : self.entries], -1)
+        return (shares @ materials + GRAIN * torch.tanh(said[..., self.entries :])).clamp(0, 1), shares
+
+
 @dataclasses.dataclass
 class Codes:
     """What shapes are decoded from."""
@@ -166,6 +208,7 @@ class TexturedGenerator(nn.Module):
         mapping_width, mapping_layers: of the perceptrons z → code.
         symmetric: read |x| for x, so that every shape mirrors itself left to right.
         classes: how many categories it draws; with fewer than two it is not told.
+        palette: how many materials a shape is mixed of, see `Palette`; 0 lets every point have any.
         rounds: how often a drawn shape is encoded and decoded again before it is given out; see `mend`.
         encoder_width: of the encoder that this needs.
     """
@@ -185,6 +228,7 @@ class TexturedGenerator(nn.Module):
         mapping_layers: int = 4,
         symmetric: bool = True,
         classes: int = 1,
+        palette: int = 0,
         rounds: int = 0,
         encoder_width: int = 16,
     ) -> None:
@@ -192,6 +236,8 @@ class TexturedGenerator(nn.Module):
         sizes = (texture_latent, geometry_code, texture_code, head_width, mapping_width, mapping_layers)
         if min(*sizes, *channels, *texture_channels) < 1 or min(len(channels), len(texture_channels)) < 2:
             raise ValueError("sizes must be positive, and there must be two or more plane widths")
+        if min(rounds, palette) < 0:
+            raise ValueError("rounds and palette must not be negative")
         if latent_size <= texture_latent:
             raise ValueError("latent_size holds both parts of z and must be greater than texture_latent")
         if any(width % 8 for width in (*channels, *texture_channels)):
@@ -209,10 +255,10 @@ class TexturedGenerator(nn.Module):
         self.geometry_synthesis = PlaneSynthesis(geometry_code, channels)
         self.texture_synthesis = PlaneSynthesis(both, texture_channels)
         self.distance_head = PointHead(3 * channels[-1], geometry_code, head_width, 1)
-        self.material_head = PointHead(3 * (channels[-1] + texture_channels[-1]), both, head_width, MATERIAL_CHANNELS)
+        both_planes = 3 * (channels[-1] + texture_channels[-1])
+        self.material_head = PointHead(both_planes, both, head_width, palette + MATERIAL_CHANNELS)
+        self.palette = Palette(texture_code, palette) if palette else None
         self.size_head = nn.Linear(geometry_code, 1)
-        if rounds < 0:
-            raise ValueError("rounds must not be negative")
         self.rounds = rounds
         self.encoder = VolumeEncoder(8, geometry_code, encoder_width, symmetric) if rounds else None
 
@@ -282,12 +328,21 @@ class TexturedGenerator(nn.Module):
         features = _read(planes.geometry, where)
         return TRUNCATION * torch.tanh(self.distance_head(features, where, planes.codes.geometry)[..., 0])
 
-    def material(self, planes: Planes, points: torch.Tensor) -> torch.Tensor:
-        """(N, P, 5) in (0, 1): sRGB base colour, roughness, metallic, at (N, P, 3)."""
+    def material(self, planes: Planes, points: torch.Tensor, sharpness: float = 1.0) -> torch.Tensor:
+        """(N, P, 5) in [0, 1]: sRGB base colour, roughness, metallic, at (N, P, 3); see `Palette` for the sharpness."""
+        return self.mixture(planes, points, sharpness)[0]
+
+    def mixture(
+        self, planes: Planes, points: torch.Tensor, sharpness: float = 1.0
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Materials, and the shares (N, P, K) of the palette's that they are mixed of, if there is one."""
         where = self._where(points)
         features = torch.cat([_read(planes.geometry, where), _read(planes.texture, where)], -1)
         both = torch.cat([planes.codes.geometry, planes.codes.texture], 1)
-        return torch.sigmoid(self.material_head(features, where, both))
+        said = self.material_head(features, where, both)
+        if self.palette is None:
+            return torch.sigmoid(said), None
+        return self.palette(planes.codes.texture, said, sharpness)
 
     def size_m(self, codes: Codes) -> torch.Tensor:
         """Longest side (N,) in metres."""
@@ -342,7 +397,7 @@ class TexturedField:
         return values
 
     def materials(self, points: np.ndarray) -> Materials:
-        out = self._evaluate(self._generator.material, points)
+        out = self._evaluate(functools.partial(self._generator.material, sharpness=DECIDED), points)
         return Materials(out[:, :3].copy(), out[:, 3].copy(), out[:, 4].copy())
 
     def _distance(self, points: np.ndarray) -> np.ndarray:

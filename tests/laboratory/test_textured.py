@@ -8,7 +8,7 @@ import torch
 from small import TEXTURED
 
 from gan3d_core.field import lattice
-from gan3d_core.generators.textured import ENCODED, TRUNCATION, Codes, TexturedGenerator
+from gan3d_core.generators.textured import DECIDED, ENCODED, GRAIN, TRUNCATION, Codes, Palette, TexturedGenerator
 from gan3d_core.generators.volume_encoder import space_to_depth
 
 
@@ -130,3 +130,40 @@ def test_nothing_is_mended_without_rounds():
     assert not [name for name in generator.state_dict() if name.startswith("encoder")]
     with pytest.raises(ValueError, match="negative"):
         make(rounds=-1)
+
+
+@torch.no_grad()
+def test_a_palette_mixes_its_materials_and_decides_when_asked():
+    torch.manual_seed(0)
+    palette = Palette(4, 3)
+    codes, logarithms = torch.randn(2, 4), torch.randn(2, 50, 3)
+    own = torch.sigmoid(palette.layers(codes)).reshape(2, 3, 5)
+    plain = torch.cat([logarithms, torch.zeros(2, 50, 5)], 2)
+    mixed, shares = palette(codes, plain)
+    weights = logarithms.exp() / logarithms.exp().sum(2, keepdim=True)
+    assert torch.allclose(shares, weights, atol=1e-6)
+    assert torch.allclose(mixed, torch.einsum("npk,nkc->npc", weights, own), atol=1e-6)
+    decided, _ = palette(codes, plain, 1e4)
+    largest = logarithms.argmax(2)
+    assert torch.allclose(decided, own[torch.arange(2)[:, None], largest], atol=1e-5)
+    grainy, _ = palette(codes, torch.cat([logarithms, 100 * torch.randn(2, 50, 5)], 2))
+    assert float((grainy - mixed).abs().max()) <= GRAIN + 1e-6
+    assert float(grainy.min()) >= 0
+    assert float(grainy.max()) <= 1
+
+
+@torch.no_grad()
+def test_textures_are_more_decided_than_what_is_learned_from():
+    generator = make(palette=3)
+    planes = generator(draw(1))
+    materials, shares = generator.mixture(planes, POINTS[:1])
+    assert torch.equal(materials, generator.material(planes, POINTS[:1]))
+    assert torch.allclose(shares.sum(2), torch.ones(1, 50))
+    field = generator.fields(draw(1).numpy(), 1.0)[0]
+    found = field.materials(POINTS[0].numpy())
+    decided = generator.material(planes, POINTS[:1], DECIDED)[0].numpy()
+    assert np.allclose(np.c_[found.base_color, found.roughness, found.metallic], decided, atol=1e-6)
+    assert not np.allclose(decided, materials[0], atol=1e-3)
+    assert make().mixture(make()(draw(1)), POINTS[:1])[1] is None
+    with pytest.raises(ValueError, match="negative"):
+        make(palette=-1)
