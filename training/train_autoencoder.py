@@ -43,12 +43,13 @@ class AutoencoderRecipe:
     """Adam's, at its peak; a cosine takes it to a fiftieth."""
     divergence_weight: float = 1e-4
     """Weight of the Kullback-Leibler term, per code: small, since only smoothness is wanted of it."""
-    divergence_steps: int = 0
-    """Steps in which that weight grows from nothing, so that codes hold much before they are asked to hold less (S. R.
-    Bowman et al.: Generating Sentences from a Continuous Space, CoNLL 2016, section 3.1)."""
     material_weight: float = 1.0
     blending_weight: float = 0.02
     """Of the entropy of a palette's shares, if the generator has one: parts should be of one material each."""
+    easy_steps: int = 0
+    """Steps in which the weights of divergence and blending grow from nothing: codes should hold much before they are
+    asked to hold less (S. R. Bowman et al.: Generating Sentences from a Continuous Space, CoNLL 2016, section 3.1), and
+    parts be found before they are asked to be pure."""
     sharp_weight: float = 0.5
     """Weight of the sharpened distance's error, which thin parts need."""
     encoder_width: int = 16
@@ -107,8 +108,8 @@ class AutoencoderTrainer:
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * warm * fade
         losses = reconstruction_losses(self.encoder, self.generator, batch, self.noise, recipe.autocast)
-        total = losses.decoding(recipe.sharp_weight, recipe.material_weight, recipe.blending_weight)
-        grown = min(1.0, self.step / recipe.divergence_steps) if recipe.divergence_steps else 1.0
+        grown = min(1.0, self.step / recipe.easy_steps) if recipe.easy_steps else 1.0
+        total = losses.decoding(recipe.sharp_weight, recipe.material_weight, grown * recipe.blending_weight)
         total = total + grown * recipe.divergence_weight * losses.divergence
         loop.check(total, "loss", self.step)
         self.optimiser.zero_grad(set_to_none=True)

@@ -152,7 +152,7 @@ def test_the_divergence_grows_from_nothing(dataset):
     weights = []
     for changes in (
         {"divergence_weight": 0.0},
-        {"divergence_weight": 1.0, "divergence_steps": 10},
+        {"divergence_weight": 1.0, "easy_steps": 10},
         {"divergence_weight": 1.0},
     ):
         trainer = AutoencoderTrainer(dataclasses.replace(AUTOENCODER, **changes), "cpu")
