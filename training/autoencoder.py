@@ -54,7 +54,7 @@ class Losses:
     """Share of the drawn points on the wrong side; not part of the loss."""
 
     def decoding(
-        self, sharp_weight: float = 0.5, material_weight: float = 1.0, blending_weight: float = 0.02
+        self, sharp_weight: float = 0.5, material_weight: float = 1.0, blending_weight: float = 0.01
     ) -> torch.Tensor:
         """The sum of what the decoder is to blame for."""
         surface = material_weight * self.material + blending_weight * self.blending

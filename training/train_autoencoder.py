@@ -44,7 +44,7 @@ class AutoencoderRecipe:
     divergence_weight: float = 1e-4
     """Weight of the Kullback-Leibler term, per code: small, since only smoothness is wanted of it."""
     material_weight: float = 1.0
-    blending_weight: float = 0.02
+    blending_weight: float = 0.01
     """Of the entropy of a palette's shares, if the generator has one: parts should be of one material each."""
     easy_steps: int = 0
     """Steps in which the weights of divergence and blending grow from nothing: codes should hold much before they are
