@@ -114,6 +114,7 @@ def test_the_readme_names_every_make_target_of_a_user_and_the_help_all() -> None
         "training.evaluate",
         "training.report",
         "training.probe",
+        "training.explore samples",
         "training.explore arithmetic",
         "training.explore walk",
     ],
@@ -128,7 +129,7 @@ def test_options_in_the_documents_are_taken(command: str) -> None:
     others = {
         "gan3d_core": ("generate",),
         "training.prepare": ("infinigen", "inspect"),
-        "training.explore": ("arithmetic", "walk"),
+        "training.explore": ("samples", "arithmetic", "walk"),
     }.get(module, ())
     for path in DOCUMENTS:
         for line in code(path.read_text("utf-8")).splitlines():

@@ -1,5 +1,6 @@
-"""`python -m training.explore arithmetic | walk CHECKPOINT PICTURE`: what lies between and beyond codes, as sheets.
+"""`python -m training.explore samples | arithmetic | walk CHECKPOINT PICTURE`: what codes make, as sheets.
 
+`samples` draws seeds in a row, nothing left out, and says how many are of one part.
 `arithmetic` adds and subtracts shapes as J. Wu et al. do (3D-GAN, NIPS 2016, section 4.3): the code of a − b + c, of
 three or more seeds each if one alone is too much itself. `walk` goes from seed to seed.
 """
@@ -15,12 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from gan3d_core import checkpoints, drawing, generators
-from gan3d_core.checkpoints import Checkpoint
+from gan3d_core.checkpoints import Checkpoint, CheckpointConfig
 from gan3d_core.errors import Gan3DError, RecipeError
 from gan3d_core.generators import Generator
 
 from .configuration import best_device
 from .evaluation.judge import decode
+from .evaluation.painted import from_field
 from .evaluation.renders import portrait
 from .metrics.path_length import walk
 from .rendering.preview import contact_sheet
@@ -30,7 +32,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         checkpoint = checkpoints.find(options.checkpoint)
-        if options.command == "arithmetic":
+        if options.command == "samples":
+            whole = draw_samples(checkpoint, options.first, options.count, options.picture, options.device)
+            sys.stdout.write(f"{whole} of {options.count} are of one part.\n")
+        elif options.command == "arithmetic":
             draw_arithmetic(checkpoint, (options.a, options.b, options.c), options.picture, options.device)
         else:
             draw_walk(checkpoint, options.seeds, options.picture, options.steps, options.device)
@@ -43,17 +48,39 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m training.explore", description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
+    row = commands.add_parser("samples", help="a sheet of seeds in a row")
     sums = commands.add_parser("arithmetic", help="a sheet of a, b, c and a − b + c")
     path = commands.add_parser("walk", help="a sheet of walks from each seed to the next")
-    for command in (sums, path):
+    for command in (row, sums, path):
         command.add_argument("checkpoint", help="identity of an installed checkpoint, or a checkpoint folder")
         command.add_argument("picture", type=Path, help="the .png to write")
         command.add_argument("--device", default="cpu")
+    row.add_argument("--first", type=int, default=0, metavar="SEED", help="the first seed (%(default)s)")
+    row.add_argument("--count", type=int, default=32, metavar="N", help="how many (%(default)s)")
     for name in ("a", "b", "c"):
         sums.add_argument(f"--{name}", type=int, nargs="+", required=True, metavar="SEED", help="one or more seeds")
     path.add_argument("--seeds", type=int, nargs="+", required=True, metavar="SEED", help="two or more")
     path.add_argument("--steps", type=int, default=8, help="shapes of each walk, ends included (%(default)s)")
     return parser
+
+
+def draw_samples(checkpoint: Checkpoint, first: int, count: int, path: Path, device: str = "cpu") -> int:
+    """Seeds in a row, as an artist would get them, eight beside each other.
+
+    Returns:
+        how many are of one part.
+
+    Raises:
+        RecipeError: none are asked for, or a seed is none.
+    """
+    if count < 1:
+        raise RecipeError(f"A sheet of {count} shapes cannot be drawn.", "Ask for one or more.")
+    generator = _load(checkpoint, device)
+    codes = _codes(generator, checkpoint, range(first, first + count))
+    size = checkpoint.config.size_m
+    fields = [field for code in codes for field in generator.fields(code[None], size)]
+    contact_sheet([portrait(from_field(field)) for field in fields], path, min(8, count), None)
+    return sum(not drawing.loose_share(field.values(drawing.LOOKED_AT)) for field in fields)
 
 
 def arithmetic(a: np.ndarray, b: np.ndarray, c: np.ndarray, prior: str) -> np.ndarray:
@@ -80,8 +107,8 @@ def draw_arithmetic(
     """
     if len({len(each) for each in seeds}) > 1:
         raise RecipeError("--a, --b and --c have different numbers of seeds.", "Give as many of each.")
-    config = checkpoint.config
-    codes = np.stack([_codes(checkpoint, each, device) for each in seeds])  # (3, N, latent)
+    config, generator = checkpoint.config, _load(checkpoint, device)
+    codes = np.stack([_codes(generator, checkpoint, each) for each in seeds])  # (3, N, latent)
     if codes.shape[1] > 1:
         codes = np.concatenate([codes, codes.mean(1, keepdims=True)], 1)
     a, b, c = codes
@@ -89,7 +116,7 @@ def draw_arithmetic(
     names = [f"{name} {seed}" for row in zip(*seeds, strict=True) for name, seed in zip("abc", row, strict=True)]
     captions = [part for i in range(0, len(names), 3) for part in (*names[i : i + 3], "a - b + c")]
     captions += ["mean a", "mean b", "mean c", "a - b + c"] if len(rows) > len(seeds[0]) else []
-    _draw(checkpoint, rows.reshape(-1, config.latent_size), path, 4, captions, device)
+    _draw(generator, config, rows.reshape(-1, config.latent_size), path, 4, captions)
 
 
 def draw_walk(checkpoint: Checkpoint, seeds: Sequence[int], path: Path, steps: int = 8, device: str = "cpu") -> None:
@@ -100,29 +127,37 @@ def draw_walk(checkpoint: Checkpoint, seeds: Sequence[int], path: Path, steps: i
     """
     if len(seeds) < 2 or steps < 2:
         raise RecipeError("A walk needs two seeds and two steps.", "Give more.")
-    codes = _codes(checkpoint, seeds, device)
+    generator = _load(checkpoint, device)
+    codes = _codes(generator, checkpoint, seeds)
     share = np.linspace(0, 1, steps)
     legs = [
         walk(np.repeat(first[None], steps, 0), np.repeat(second[None], steps, 0), share, checkpoint.config.prior)
         for first, second in itertools.pairwise(codes)
     ]
-    _draw(checkpoint, np.concatenate(legs), path, steps, None, device)
+    _draw(generator, checkpoint.config, np.concatenate(legs), path, steps, None)
 
 
-def _codes(checkpoint: Checkpoint, seeds: Sequence[int], device: str) -> np.ndarray:
+def _load(checkpoint: Checkpoint, device: str) -> Generator:
+    return generators.load(checkpoint, best_device(device))  # type: ignore[return-value]
+
+
+def _codes(generator: Generator, checkpoint: Checkpoint, seeds: Sequence[int]) -> np.ndarray:
     """(N, latent) at the checkpoint's own truncation."""
     if min(seeds) < 0:
         raise RecipeError(f"{min(seeds)} is no seed.", "Seeds are 0 or more.")
     config = checkpoint.config
-    generator: Generator = generators.load(checkpoint, best_device(device))  # type: ignore[assignment]
     return drawing.codes(generator, config, seeds, config.truncation)
 
 
 def _draw(
-    checkpoint: Checkpoint, codes: np.ndarray, path: Path, columns: int, captions: list[str] | None, device: str
+    generator: Generator,
+    config: CheckpointConfig,
+    codes: np.ndarray,
+    path: Path,
+    columns: int,
+    captions: list[str] | None,
 ) -> None:
-    generator: Generator = generators.load(checkpoint, best_device(device))  # type: ignore[assignment]
-    meshes = decode(generator, codes, checkpoint.config.size_m)
+    meshes = decode(generator, codes, config.size_m)
     contact_sheet([portrait(mesh) for mesh in meshes], path, columns, captions)
 
 

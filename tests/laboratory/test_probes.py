@@ -56,6 +56,20 @@ def test_sheets_of_sums_and_walks(checkpoint_dir, tmp_path, capsys):
         explore.draw_walk(None, [1], tmp_path / "no.png")
 
 
+def test_a_sheet_of_samples_is_what_an_artist_gets(checkpoint_dir, tmp_path, capsys):
+    ball = str(checkpoint_dir / "test-ball")
+    assert explore.main(["samples", ball, str(tmp_path / "a.png"), "--first", "3", "--count", "9"]) == 0
+    assert "9 of 9 are of one part" in capsys.readouterr().out
+    assert explore.main(["samples", ball, str(tmp_path / "b.png"), "--first", "11", "--count", "1"]) == 0
+    with Image.open(tmp_path / "a.png") as many, Image.open(tmp_path / "b.png") as one:
+        sheet, last = np.asarray(many.convert("RGB")), np.asarray(one.convert("RGB"))
+    height, width = last.shape[:2]
+    assert sheet.shape[:2] == (2 * height, 8 * width)
+    np.testing.assert_array_equal(sheet[height:, :width], last)
+    assert explore.main(["samples", ball, str(tmp_path / "c.png"), "--count", "0"]) == 1
+    assert not (tmp_path / "c.png").exists()
+
+
 def test_a_machine_separates_what_can_be_separated():
     random = np.random.default_rng(0)
     centres = 6 * random.standard_normal((4, 10))
