@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import checkpoints, devices, drawing, latent
+from . import checkpoints, devices, latent
 from .errors import Gan3DError, InternalError, OutOfMemoryError, RecipeError
 from .progress import Progress, StageClock, no_progress
 from .recipe import Recipe
@@ -92,6 +92,10 @@ class Pipeline:
             generator = self._model(checkpoint)
             clock("load", 1.0)
             clock("generate", 0.0)
+            # With SciPy, as surfacing: where that is missing, the generator above has said so already.
+            from . import drawing
+            from .surfacing import surface
+
             config = checkpoint.config
             if recipe.attempt < 0:
                 drawn = drawing.choose(
@@ -104,8 +108,6 @@ class Pipeline:
             else:
                 field = generator.fields(latent.of_recipe(recipe, config)[None], config.size_m)[0]
             clock("generate", 1.0)
-            from .surfacing import surface
-
             shape = surface(field, recipe, clock)
         except Exception as error:
             raise typed(error) from error

@@ -77,7 +77,8 @@ def test_shapes_are_streamed_as_they_finish_and_are_those_of_the_pipeline(client
     progress = [event for event in events if isinstance(event, Progress)]
     assert isinstance(events[-1], Done)
     assert [event.index for event in shapes] == [0, 1, 2]
-    assert [event.recipe.replace(checkpoint_hash="") for event in shapes] == recipes
+    taken = [recipe.replace(attempt=0) for recipe in recipes]
+    assert [event.recipe.replace(checkpoint_hash="") for event in shapes] == taken
     for event in shapes:
         # Its own words come between the end of its own work and the beginning of the next.
         place = events.index(event)
