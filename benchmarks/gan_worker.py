@@ -1,6 +1,7 @@
 """One process of `gan_steps`: `python -m benchmarks.gan_worker CASE`, a step for every line that it reads.
 
 It answers each line with one of JSON: losses, seconds of the processor and of the clock, and the process's peak memory.
+In the first step all rates are zero, so that every loss in it is of the first weights, and can be compared.
 """
 
 from __future__ import annotations
@@ -112,8 +113,11 @@ class SameDraws:
         return torch.rand(self.recipe.batch, generator=self.noise)
 
 
-def plain_step(case: Case) -> Callable[[], dict[str, float]]:
-    """The plain step, with our weights, data and noise."""
+Step = Callable[[], dict[str, float]]
+
+
+def plain_step(case: Case) -> tuple[Step, list[torch.optim.Optimizer]]:
+    """The plain step, with our weights, data and noise, and its optimisers."""
     recipe = case.recipe()
     trainer = PlainTrainer(recipe, case.resolution)
     trainer.load(*torch.load(case.weights, weights_only=True))
@@ -121,25 +125,39 @@ def plain_step(case: Case) -> Callable[[], dict[str, float]]:
     bridge = Bridge("volume", recipe.resolution, recipe.points)
     data = RealShapes(boxes(recipe.resolution), stands_for, bridge, recipe.mirror)
     draws = SameDraws(recipe, case.resolution, data, bridge)
-    return lambda: trainer.step(draws)
+    return lambda: trainer.step(draws), trainer.optimisers
 
 
-def our_step(case: Case, group: Group) -> Callable[[], dict[str, float]]:
-    """A trainer's step."""
+def our_step(case: Case, group: Group) -> tuple[Step, list[torch.optim.Optimizer]]:
+    """A trainer's step, and its optimisers."""
     recipe = case.recipe()
     trainer = GanTrainer(recipe, "cpu", group)
     trainer.step = first_step(recipe, case.resolution)
     if case.weights:
         torch.save((trainer.generator.state_dict(), trainer.plain_critic.state_dict()), case.weights)
     data = RealShapes(boxes(recipe.resolution), trainer.generator, trainer.bridge, recipe.mirror)
-    return lambda: trainer.train_step(data)
+    return lambda: trainer.train_step(data), [trainer.generator_optimiser, trainer.critic_optimiser]
+
+
+def hold(optimisers: list[torch.optim.Optimizer]) -> Callable[[], None]:
+    """Set all rates to zero. Returns what gives them back."""
+    groups = [group for optimiser in optimisers for group in optimiser.param_groups]
+    rates = [group["lr"] for group in groups]
+
+    def set_rates(values: list[float]) -> None:
+        for group, rate in zip(groups, values, strict=True):
+            group["lr"] = rate
+
+    set_rates([0.0] * len(rates))
+    return lambda: set_rates(rates)
 
 
 def main() -> None:
     case = Case(**json.loads(sys.argv[1]))
     torch.set_num_threads(case.threads)
     with joined("cpu") as (group, _):
-        step = plain_step(case) if case.plain else our_step(case, group)
+        step, optimisers = plain_step(case) if case.plain else our_step(case, group)
+        release = hold(optimisers)
         _answer({})
         for _ in sys.stdin:
             processor, clock = time.process_time(), time.perf_counter()
@@ -152,6 +170,7 @@ def main() -> None:
                     "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT,
                 }
             )
+            release()
 
 
 def _answer(found: dict[str, Any]) -> None:
