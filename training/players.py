@@ -90,7 +90,7 @@ def optimiser(recipe: GanRecipe, network: nn.Module, rate: float) -> torch.optim
     """What moves a network's weights."""
     if recipe.optimiser == "rmsprop":
         return torch.optim.RMSprop(network.parameters(), rate)
-    return torch.optim.Adam(network.parameters(), rate, (recipe.beta1, recipe.beta2))
+    return torch.optim.Adam(network.parameters(), rate, (recipe.beta1, recipe.beta2), fused=True)
 
 
 @torch.no_grad()

@@ -16,10 +16,14 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..field import Field, Materials, lattice
 from ..representations import DISTANCE_BAND, Implicit
-from .chunks import in_chunks
+from .chunks import in_chunks, piecewise
 
 OUTSIDE = 1.0
 """Distance beyond the sphere that a network was trained in."""
+ROWS = 1 << 12
+"""Points that pass through the layers together on a processor: 2 MB of 256 features in 16 bits."""
+WHOLE = 1 << 15
+"""Points with gradients up to which all that the layers compute is kept, and nothing computed again."""
 
 
 def perceptron(before: int, width: int, layers: int, after: int) -> nn.Sequential:
@@ -65,9 +69,13 @@ class ImplicitGenerator(nn.Module):
         self.layers2 = perceptron(width + 3 + latent_size, width, second, 1)
 
     def forward(self, codes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        """(N, latent_size) and (N, P, 3) to signed distances (N, P) within ±scale, negative inside."""
-        features = F.relu(self._rest(self.layers1, points, codes, None))
-        out = self._rest(self.layers2, points, codes, features)[..., 0]
+        """(N, latent_size) and (N, P, 3) to signed distances (N, P) within ±scale, negative inside.
+
+        Under autocast the layers' products are 16-bit; coordinates are not, nor is what follows the last layer.
+        """
+        if points.stride(0) == 0:
+            points = points[:1]  # a lattice that all shapes share
+        out = self._products(codes, points)
         if self.start_radius:
             out = out + (points.norm(dim=-1) - self.start_radius) / self.scale
         distance = self.scale * torch.tanh(out)
@@ -75,16 +83,53 @@ class ImplicitGenerator(nn.Module):
             distance = torch.where(points.norm(dim=-1) > self.sphere, OUTSIDE, distance)
         return distance
 
-    def _rest(
-        self, layers: nn.Sequential, points: torch.Tensor, codes: torch.Tensor, features: torch.Tensor | None
+    def _products(self, codes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+        """All layers, (N, P), in float32 or finer. On a processor many points pass in parts that stay in its cache."""
+        kind = codes.device.type
+        narrow = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else codes.dtype
+        function = functools.partial(self._layers, narrow)
+        inputs = (points, codes, *self.layers1.parameters(), *self.layers2.parameters())
+        rows = len(codes) * points.shape[1]
+        with torch.autocast(kind, enabled=False):
+            if kind != "cpu" or rows <= (WHOLE if torch.is_grad_enabled() else ROWS):
+                return function(*inputs)
+            return piecewise(function, max(1, ROWS // len(codes)), *inputs)
+
+    def _layers(
+        self, narrow: torch.dtype, points: torch.Tensor, codes: torch.Tensor, *parameters: torch.Tensor
     ) -> torch.Tensor:
-        """The layers of [features, p, z]. The code's part of the first is the same for all points of a shape."""
-        first = layers[0]
-        assert isinstance(first, nn.Linear)
-        own = first.in_features - self.latent_size
-        local = points if features is None else torch.cat([features, points], -1)
-        shared = F.linear(codes, first.weight[:, own:], first.bias)
-        return layers[1:](F.linear(local, first.weight[:, :own]) + shared[:, None])
+        """All layers with the given weights and biases, in turn; wide products in the type `narrow`."""
+        weights, biases = parameters[::2], parameters[1::2]
+        again = (len(self.layers1) + 1) // 2  # the layer that is fed z and p again
+        features: torch.Tensor | None = None
+        for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            if features is not None:
+                features = torch.relu_(features)
+            if features is None or index == again:
+                features = self._fed(narrow, features, points, codes, weight, bias)
+            else:
+                features = F.linear(features, weight.to(narrow), bias.to(narrow))
+        assert features is not None
+        return features[..., 0].to(codes.dtype)
+
+    def _fed(
+        self,
+        narrow: torch.dtype,
+        features: torch.Tensor | None,
+        points: torch.Tensor,
+        codes: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor,
+    ) -> torch.Tensor:
+        """The layer of [features, p, z], or of [p, z]: W_f f + (W_p p + (W_z z + b)). W_z z + b is one for all points
+        of a shape, W_p p one for all shapes where they share the points."""
+        own = weight.shape[1] - self.latent_size
+        shared = F.linear(codes, weight[:, own:], bias).to(narrow)  # (N, width)
+        out = F.linear(points, weight[:, own - 3 : own]).to(narrow) + shared[:, None]  # (N, P, width)
+        if features is None:
+            return out
+        wide = weight[:, : own - 3].to(narrow)
+        return torch.addmm(out.flatten(0, 1), features.flatten(0, 1), wide.t()).unflatten(0, out.shape[:2])
 
     def represent(self, codes: torch.Tensor) -> Implicit:
         """(N, latent_size) to fields that are evaluated where they are asked for."""

@@ -16,6 +16,7 @@ from torch import nn
 from ..field import Field
 from ..representations import Volume
 from .attention import SelfAttention
+from .columns import DoublingConv3d
 from .virtual_batch_norm import VirtualBatch, VirtualBatchNorm
 from .volume_field import VolumeField
 
@@ -70,7 +71,11 @@ class VolumetricGenerator(nn.Module):
             if size == attention:
                 layers.append(SelfAttention(width))
             last = size == self.resolution // 2
-            layers.append(nn.ConvTranspose3d(width, narrower, 4, stride=2, padding=1, bias=last))
+            layers.append(
+                DoublingConv3d(width)
+                if last
+                else nn.ConvTranspose3d(width, narrower, 4, stride=2, padding=1, bias=False)
+            )
         network = nn.Sequential(*layers)
         codes = torch.zeros(reference, latent_size, 1, 1, 1)
         self.layers = network if normalisation == "batch" else VirtualBatch(network, codes)

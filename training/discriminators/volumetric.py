@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from gan3d_core.generators.attention import SelfAttention
+from gan3d_core.generators.columns import HalvingConv3d
 
 from ..techniques.minibatch_discrimination import MinibatchDiscrimination
 from . import minibatch
@@ -51,7 +52,7 @@ class VolumetricDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         before = 1
         for index, width in enumerate(channels):
-            layers.append(wrap(nn.Conv3d(before, width, 4, stride=2, padding=1)))
+            layers.append(wrap(nn.Conv3d(before, width, 4, stride=2, padding=1) if index else HalvingConv3d(width)))
             if normalisation == "batch" and index > 0:
                 layers.append(nn.BatchNorm3d(width))
             layers.append(nn.LeakyReLU(0.2))
