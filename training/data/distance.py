@@ -54,9 +54,11 @@ class SignedDistance:
             self._finest = level
             level *= 2
         offset = 0.02 * voxel
-        self.outer = outer_surface(
-            vertices, faces, lambda *front: self._is_inside(*front, offset), 6.0 * voxel, voxel, offset
-        )
+
+        def is_inside(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+            return self._is_inside(points, normals, offset)
+
+        self.outer = outer_surface(vertices, faces, is_inside, 6.0 * voxel, voxel, offset)
         if len(self.outer.triangles) == 0:
             raise MeshFileError("The mesh has no outer surface.")
         whole = self.outer.is_whole(len(faces))

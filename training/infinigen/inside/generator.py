@@ -89,7 +89,7 @@ def make(factories: ModuleType, factory: str, seed: int, light: bool, path: Path
     surfaces.leave_only(shape)
     factory_vertices = len(shape.data.vertices)
     shape = surfaces.thin(shape)
-    step = lattice.triangulate(shape)
+    step = lattice.triangulate(shape.data)
     surfaces.give_texture_coordinates(shape)
     refined = refinement.refine(*surfaces.arrays(shape), LONGEST * step, MAX_VERTICES)
     vertices, faces = refined.vertices, refined.faces

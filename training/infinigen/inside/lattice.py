@@ -19,7 +19,7 @@ _ON_PLANE = 1e-6
 """Metres within which a vertex lies on a plane of the lattice."""
 
 
-def triangulate(target: bpy.types.Object) -> float:
+def triangulate(mesh: bpy.types.Mesh) -> float:
     """Make every face a triangle; faces without area and vertices without faces go.
 
     A table top is one polygon with hundreds of corners, all of them on its rim: whatever way it is cut into triangles,
@@ -28,7 +28,6 @@ def triangulate(target: bpy.types.Object) -> float:
     Returns:
         the lattice's step in metres: `LATTICE_M`, or more where the surface is so large that it takes too many faces.
     """
-    mesh = target.data
     edit = bmesh.new()
     edit.from_mesh(mesh)
     edit.faces.ensure_lookup_table()
@@ -123,6 +122,6 @@ def _split(face: bmesh.types.BMFace, met: list[bmesh.types.BMVert]) -> bmesh.typ
     if len(met) != 2:
         return None
     try:
-        return bmesh.utils.face_split(face, *met)[0]
+        return bmesh.utils.face_split(face, met[0], met[1])[0]
     except ValueError:
         return None
