@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import collections
 import importlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -13,11 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from gan3d_core.errors import DatasetError, Gan3DError
-from gan3d_core.files import write_text
 
-from .data import homonyms, jobs, store
+from .data import homonyms, jobs, reports, store
 from .data.augmentation import AugmentationRecipe, variations
-from .data.checks import TURNED
+from .data.checks import TURNED, about
 from .data.gather import gathered
 from .data.record import RecordSettings
 from .data.source import SourceFile
@@ -154,8 +152,9 @@ def prepare(
         named_alike = homonyms.homonyms(files, [row.entry for row in store.read_rows(dataset, manifest=False)])
         if named_alike:
             sys.stderr.write(f"{homonyms.sentence(named_alike)}\n")
-        findings = [*checked.findings, *named_alike]
-        write_text(dataset / "findings.jsonl", "".join(json.dumps(row) + "\n" for row in findings))
+        reports.note(dataset, reports.FINDINGS, checked.looked, [*checked.findings, *named_alike])
+        unusable = {row["file"] for row in skipped}
+        reports.note(dataset, reports.SKIPPED, [file for file in checked.looked if file.name in unusable], skipped)
         try:
             late = _run("Preparing", files, dataset, settings, processes, strict)
             if augment:
@@ -168,11 +167,10 @@ def prepare(
         finally:  # an interrupted run, too, leaves a manifest of what it finished
             entries = store.write_manifest(dataset)
 
-    write_text(dataset / "skipped.jsonl", "".join(json.dumps(row) + "\n" for row in [*skipped, *late]))
     for row in late:
-        sys.stderr.write(f"skipped {row['file']}: {row['reason']}\n")
+        sys.stderr.write(f"skipped: {about(row['file'], row['reason'])}\n")
     if not entries:
-        raise DatasetError(f"None of the {len(files)} files could be used.", f"See {dataset / 'skipped.jsonl'}.")
+        raise DatasetError(f"None of the {len(files)} files could be used.", f"See {dataset / reports.SKIPPED}.")
     _summarise(dataset, entries)
     return entries
 
@@ -180,25 +178,24 @@ def prepare(
 def _run(
     label: str, files: list[SourceFile], dataset: Path, settings: RecordSettings, processes: int, strict: bool
 ) -> list[dict[str, str]]:
-    """Prepare files and return those that were skipped, with the reasons."""
-    skipped: list[dict[str, str]] = []
+    """Prepare files and return those that were skipped, with the reasons; they are in the report then, too."""
+    reasons: dict[str, str] = {}
     counts: collections.Counter[str] = collections.Counter()
     progress = ProgressLine(label, len(files))
     results = jobs.run(files, dataset, settings, processes)
     try:
         for done, result in enumerate(results, 1):
             counts[result.status] += 1
-            if result.status == "skipped":
-                skipped.append({"file": result.name, "reason": result.reason})
-                if strict:
-                    raise DatasetError(
-                        f"{result.name} cannot be used: {result.reason}", "Without --strict it is skipped."
-                    )
+            reasons[result.name] = result.reason
+            if result.status == "skipped" and strict:
+                raise DatasetError(about(result.name, result.reason), "Without --strict it is skipped.")
             progress.update(done, f"{counts['made']} made, {counts['kept']} kept, {counts['skipped']} skipped")
     finally:
         results.close()
         progress.close()
-    return sorted(skipped, key=lambda row: row["file"])
+        skipped = [{"file": name, "reason": reason} for name, reason in sorted(reasons.items()) if reason]
+        reports.note(dataset, reports.SKIPPED, [file for file in files if file.name in reasons], skipped)
+    return skipped
 
 
 def _summarise(dataset: Path, entries: list[store.Entry]) -> None:

@@ -110,7 +110,7 @@ def test_everything_is_counted_and_named(folder):
     text = said.getvalue()
     assert "Checked 10 files: 9 can be used, 1 cannot." in text
     assert "chair/empty.obj is empty" in text
-    assert "1 textures are missing" in text
+    assert "1 texture is missing" in text
     assert "technicalTable1" in text
     assert "8 files say nothing about colour" in text
     assert "1 of 8 shapes stand another way" in text
@@ -134,7 +134,7 @@ def test_turned_shapes_are_kept_turned_or_skipped(folder):
 
 def test_nothing_is_made_where_the_check_stops(folder, tmp_path, capsys):
     assert main([str(folder), str(tmp_path / "d"), "--strict", "--processes", "1"]) == 1
-    assert "chair/empty.obj cannot be used" in capsys.readouterr().err
+    assert "chair/empty.obj is empty. Without --strict it is skipped." in capsys.readouterr().err
     assert main([str(folder), str(tmp_path / "d"), "--up", "+Q"]) == 1
     assert "no axis" in capsys.readouterr().err
     assert main([str(folder / "chair" / "nowhere"), str(tmp_path / "d")]) == 1

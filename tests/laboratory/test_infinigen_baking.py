@@ -23,6 +23,8 @@ def spawn(factory, seed, light):
     print("words that belong to nobody")
     if factory == "raise":
         raise RuntimeError("a factory's own trouble")
+    if factory == "horseshoe":
+        return horseshoe(), {}
     bpy.ops.mesh.primitive_cube_add(size=1, location=(0.25, 0, 0.5), scale=(1, 0.5, 1))
     cube = bpy.context.object
     bpy.ops.object.light_add(type="POINT", location=(0, 0, 0.5))
@@ -36,6 +38,18 @@ def spawn(factory, seed, light):
             cube.modifiers.new("s", "SUBSURF").levels = 1
             cube.modifiers[-1].subdivision_type = "SIMPLE"
     return cube, {"width": 1.0}
+
+def horseshoe():
+    # Two of its faces are one concave polygon each, which most planes across x meet four times.
+    outline = [(0, 0), (1, 0), (1, 1), (0.7, 1), (0.7, 0.3), (0.3, 0.3), (0.3, 1), (0, 1)]
+    below, above = list(range(8)), list(range(8, 16))
+    sides = [(i, (i + 1) % 8, (i + 1) % 8 + 8, i + 8) for i in range(8)]
+    mesh = bpy.data.meshes.new("horseshoe")
+    mesh.from_pydata([(x, y, z) for z in (0, 0.1) for x, y in outline], [], [below[::-1], above, *sides])
+    mesh.materials.append(metal())
+    made = bpy.data.objects.new("horseshoe", mesh)
+    bpy.context.scene.collection.objects.link(made)
+    return made
 
 def tree():
     material = bpy.data.materials.new("m")
@@ -180,6 +194,18 @@ def test_a_dense_surface_is_thinned_without_losing_its_form(blender):
     assert row["factory_vertices"] == 24_578
     assert solid.is_watertight
     assert solid.volume == pytest.approx(0.5, rel=2e-3)
+
+
+def test_a_concave_face_is_cut_where_it_is_and_nowhere_else(blender):
+    _, mesh = baked(blender, "horseshoe", 5)
+    solid = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
+    assert solid.is_watertight
+    assert solid.volume == pytest.approx(0.072, rel=1e-3)
+    assert solid.area == pytest.approx(2 * 0.72 + 5.4 * 0.1, rel=1e-3)
+    assert solid.edges_unique_length.max() <= 0.03
+    x, y, z = mesh.vertices.T
+    assert not ((x > 0.31) & (x < 0.69) & (y > 0.31)).any(), "nothing bridges the gap"
+    assert ((z > 0.0999) & (y < 0.29)).sum() > 500
 
 
 def test_a_factory_that_fails_says_why_and_the_next_shape_is_made(blender):

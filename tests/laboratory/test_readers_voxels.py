@@ -150,12 +150,16 @@ def test_any_voxels_have_a_closed_surface_that_stays_where_they_are(occupied):
         ("short.binvox", binvox(bean())[:-40], "breaks off"),
         ("other.binvox", b"#vox\ndim 2 2 2\ndata\n\x01\x08", "no binvox"),
         ("other.mat", b"\x00" * 200, "cannot be read"),
+        ("weights.npz", {"w": np.ones((4, 4)), "b": np.ones(4)}, r"no mesh .* no volume of voxels, but b, w\."),
+        ("two.npz", {"first": np.ones((4, 4, 4)), "second": np.ones((4, 4, 4))}, "2 volumes; one"),
     ],
 )
 def test_what_is_no_solid_is_refused_with_a_reason(name, content, reason, tmp_path):
     path = tmp_path / name
     if isinstance(content, bytes):
         path.write_bytes(content)
+    elif isinstance(content, dict):
+        np.savez(path, **content)
     else:
         np.save(path, content)
     with pytest.raises(MeshFileError, match=reason) as caught:

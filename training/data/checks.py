@@ -48,6 +48,8 @@ class Checked:
     """`file` and `reason` of the others."""
     findings: list[dict[str, Any]]
     """`file`, `finding` (`unusable`, `missing_textures`, `no_colour`, `turned`) and what belongs to it."""
+    looked: list[SourceFile]
+    """All that were looked at."""
 
 
 def look(file: SourceFile) -> Finding:
@@ -91,12 +93,13 @@ def check(
     rows: list[dict[str, Any]] = []
     bad = {file.name: found.reason for file, found in zip(files, findings, strict=True) if found.reason}
     rows += [{"file": name, "finding": "unusable", "reason": reason} for name, reason in bad.items()]
-    out.write(f"Checked {len(files)} files: {len(files) - len(bad)} can be used, {len(bad)} cannot.\n")
+    usable = len(files) - len(bad)
+    out.write(f"Checked {counted(len(files), 'file', 'files')}: {usable} can be used, {len(bad)} cannot.\n")
     for reason, names in _grouped(bad).items():
-        out.write(f"  {reason} ({_listed(names)})\n" if len(names) > 1 else f"  {names[0]}: {reason}\n")
+        out.write(f"  {reason} ({_listed(names)})\n" if len(names) > 1 else f"  {about(names[0], reason)}\n")
     if bad and strict:
         name, reason = next(iter(bad.items()))
-        raise DatasetError(f"{name} cannot be used: {reason}", "Without --strict it is skipped.")
+        raise DatasetError(about(name, reason), "Without --strict it is skipped.")
     if len(bad) == len(files):
         raise DatasetError(f"None of the {len(files)} files could be used.", f"The first: {next(iter(bad.values()))}")
     rows += _colours(files, findings, out)
@@ -110,7 +113,16 @@ def check(
             skipped.append({"file": file.name, "reason": "It stands another way than the others of its category."})
             continue
         kept.append(changed[file.name][0] if file.name in changed and turned == "turn" else file)
-    return Checked(kept, skipped, rows)
+    return Checked(kept, skipped, rows, files)
+
+
+def about(name: str, reason: str) -> str:
+    """Why a file cannot be used: the reason, after the file's name where it does not say it."""
+    return reason if name in reason else f"{name} cannot be used: {reason}"
+
+
+def counted(count: int, one: str, several: str) -> str:
+    return f"{count:,} {one if count == 1 else several}"
 
 
 def _look_at_all(files: list[SourceFile], processes: int) -> list[Finding]:
@@ -157,11 +169,13 @@ def _colours(files: list[SourceFile], findings: list[Finding], out: TextIO) -> l
     if missing:
         images = sum(len(names) for names in missing.values())
         out.write(
-            f"{images} textures are missing or cannot be read; no colours are learned from their shapes "
+            f"{counted(images, 'texture is', 'textures are')} missing or cannot be read; no colours are learned from "
+            f"{'its shape' if images == 1 else 'their shapes'} "
             f"({_listed([*missing])}).\n"
         )
     if without:
-        out.write(f"{len(without)} files say nothing about colour; only their shape is learned from.\n")
+        said = counted(len(without), "file says", "files say")
+        out.write(f"{said} nothing about colour: only shape is learned from there.\n")
     return [
         *({"file": name, "finding": "missing_textures", "textures": [*images]} for name, images in missing.items()),
         *({"file": name, "finding": "no_colour"} for name in without),

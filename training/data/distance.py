@@ -53,7 +53,12 @@ class SignedDistance:
             self._grids[level], faces_near[level] = self._first_grid(level)
             self._finest = level
             level *= 2
-        self.outer = outer_surface(vertices, faces, self._is_inside, 6.0 * voxel, voxel, 0.02 * voxel)
+        offset = 0.02 * voxel
+
+        def is_inside(points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+            return self._is_inside(points, normals, offset)
+
+        self.outer = outer_surface(vertices, faces, is_inside, 6.0 * voxel, voxel, offset)
         if len(self.outer.triangles) == 0:
             raise MeshFileError("The mesh has no outer surface.")
         whole = self.outer.is_whole(len(faces))
@@ -64,19 +69,20 @@ class SignedDistance:
         self.half_thickness = 0.5 * THIN_VOXELS * voxel
         self._find_thin_parts(voxel)
 
-    def _is_inside(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        """(N,) bool at points just in front of faces."""
+    def _is_inside(self, points: np.ndarray, normals: np.ndarray, away: float) -> np.ndarray:
+        """(N,) bool at points `away` from faces, whose normals there point away from the face."""
         side = side_in_front(self._solid, points, normals, 1.5 * self._voxel, self._grids[self._finest])
         unsure = np.flatnonzero(side == 0)
         if len(unsure):
-            side[unsure] = winding_side(self._solid, points[unsure], accuracy=1.6)
+            side[unsure] = winding_side(self._solid, points[unsure], np.full(len(unsure), away), accuracy=1.6)
         return side < 0
 
     def _first_grid(self, resolution: int) -> tuple[np.ndarray, np.ndarray]:
         """A grid from that of half the resolution, and the nearest face of each cell that was looked at."""
         points = lattice(resolution)
         if resolution == _COARSEST:
-            values = nearest(self._solid, points) * winding_side(self._solid, points)
+            away = nearest(self._solid, points)
+            values = away * winding_side(self._solid, points, away)
             return values.reshape((resolution,) * 3), np.full(resolution**3, -1, np.int32)
         values, near = _doubled(self._grids[resolution // 2])
         values[near], face = self._signed(points[near])
@@ -104,7 +110,7 @@ class SignedDistance:
         found = nearest_and_side(self._surface, points, known, exact=2.0 * 2.0 / self._finest)
         side, unsure = found.side, np.flatnonzero(found.side == 0)
         if len(unsure):
-            side[unsure] = winding_side(self._solid, points[unsure])
+            side[unsure] = winding_side(self._solid, points[unsure], found.distance[unsure])
         return found.distance * side, found.face
 
     def _find_thin_parts(self, voxel: float) -> None:
@@ -129,13 +135,18 @@ class SignedDistance:
         pieces = self.outer.triangles
         watched = np.concatenate([pieces, pieces.mean(1, keepdims=True)], axis=1)
         inner = pieces + 0.1 * (pieces.mean(1, keepdims=True) - pieces)
-        pieces = pieces[is_thin(watched).any(axis=1) | self._is_hollow(pieces, inner).any(axis=1)]
-        pieces = cut_to_size(pieces, 1.5 * voxel)
-        middle = pieces.mean(1, keepdims=True)
-        pieces = pieces[is_thin(middle[:, 0]) | self._is_hollow(pieces, middle)[:, 0]]
+        thin = is_thin(watched).any(axis=1)
+        for corner in range(3):  # one after the other: what is thin need not be asked again
+            thick = np.flatnonzero(~thin)
+            thin[thick] = self._is_hollow(pieces[thick], inner[thick, corner])
+        pieces = cut_to_size(pieces[thin], 1.5 * voxel)
+        middle = pieces.mean(1)
+        hollow = self._is_hollow(pieces, middle)
+        thin = hollow | is_thin(middle)
+        pieces, hollow = pieces[thin], hollow[thin]
         if not len(pieces):
             return
-        missing = 1.0 - self._thickness(pieces) / (2.0 * self.half_thickness)
+        missing = 1.0 - self._thickness(pieces, hollow) / (2.0 * self.half_thickness)
         layer = np.rint(_LAYERS * missing).astype(np.int64).clip(0, _LAYERS)
         for step in np.unique(layer[layer > 0]):
             self._layers.append((self.half_thickness * step / _LAYERS, _soup(pieces[layer == step])))
@@ -144,23 +155,30 @@ class SignedDistance:
             self._thin = _soup(pieces)
             self.thin_share = float(_area(pieces) / _area(self.outer.triangles))
 
-    def _thickness(self, triangles: np.ndarray) -> np.ndarray:
-        """(N,) how thick the solid is behind triangles; 0 where there is no inside, or one that ends at no face."""
-        middle = triangles.mean(1, keepdims=True)
-        points = np.concatenate([middle, triangles + 0.3 * (middle - triangles)], axis=1)
-        back = -_normals(triangles)[:, None].repeat(points.shape[1], axis=1)
+    def _thickness(self, triangles: np.ndarray, hollow: np.ndarray) -> np.ndarray:
+        """(N,) how thick the solid is behind triangles; 0 where there is no inside, or one that ends at no face.
+
+        Args:
+            triangles: (N, 3, 3).
+            hollow: (N,) bool: which of them have no inside just behind their middle.
+        """
+        middle = triangles.mean(1)
+        thickness, solid = np.zeros(len(triangles), np.float32), np.flatnonzero(~hollow)
+        points = np.concatenate([middle[:, None], triangles + 0.3 * (middle[:, None] - triangles)], axis=1)[solid]
+        back = -_normals(triangles[solid])[:, None].repeat(points.shape[1], axis=1)
         start, reach = 0.02 * self._voxel, 4.0 * self._voxel
         behind = (points + start * back).reshape(-1, 3)
         far = first_hit(self._surface, behind, back.reshape(-1, 3), reach).reshape(points.shape[:2])
-        thickness = np.where(far < reach, far + start, reach).min(axis=1)
-        open_behind = self._is_hollow(triangles, middle, THIN_VOXELS)[:, 0] & (thickness == reach)
-        return np.where(self._is_hollow(triangles, middle)[:, 0] | open_behind, 0.0, thickness)
+        thickness[solid] = np.where(far < reach, far + start, reach).min(axis=1)
+        endless = np.flatnonzero(thickness == reach)
+        open_behind = self._is_hollow(triangles[endless], middle[endless], THIN_VOXELS)
+        thickness[endless[open_behind]] = 0.0
+        return thickness
 
     def _is_hollow(self, triangles: np.ndarray, points: np.ndarray, voxels: float = 0.25) -> np.ndarray:
-        """(N, P) bool: whether there is no inside so many voxels behind points (N, P, 3) of triangles."""
-        back = -_normals(triangles)[:, None].repeat(points.shape[1], axis=1).reshape(-1, 3)
-        behind = points.reshape(-1, 3) + voxels * self._voxel * back
-        return ~self._is_inside(behind, back).reshape(points.shape[:2])
+        """(N,) bool: whether there is no inside so many voxels behind a point (N, 3) of each triangle."""
+        away, back = voxels * self._voxel, -_normals(triangles)
+        return ~self._is_inside(points + away * back, back, away)
 
     def plain(self, points: np.ndarray) -> np.ndarray:
         """(N,) float32 signed distances at (N, 3) points, before thin parts are thickened."""
@@ -177,10 +195,14 @@ class SignedDistance:
             return plain
         limit = plain + self.half_thickness
         at = np.flatnonzero(limit > 0)
-        at = at[nearest(self._thin, points[at], limit[at]) < limit[at]]
-        values = plain[at]
+        away = nearest(self._thin, points[at], limit[at])
+        within = away < limit[at]
+        at, away, values = at[within], away[within], plain[at[within]]
         for outward, layer in self._layers:
-            values = np.minimum(values, nearest(layer, points[at], values + outward) - outward)
+            reach = (values + outward).astype(np.float32)
+            close = np.flatnonzero(away < reach)  # no layer is nearer than all of them
+            reach[close] = nearest(layer, points[at[close]], reach[close])
+            values = np.minimum(values, reach - outward)
         out = plain.copy()
         out[at] = values
         return out

@@ -14,7 +14,7 @@ from pathlib import Path
 from gan3d_core.errors import DatasetError
 
 from . import blend
-from .checks import TURNED, Checked, check
+from .checks import TURNED, Checked, check, counted
 from .layouts import BLEND, Found, discover
 
 
@@ -52,7 +52,7 @@ def gathered(
         files = found.files[:limit]
         counts = collections.Counter(file.category for file in files)
         listed = ", ".join(f"{count} {name}" for name, count in counts.most_common())
-        sys.stderr.write(f"{len(files)} files, {found.layout}: {listed}\n")
+        sys.stderr.write(f"{counted(len(files), 'file', 'files')}, {found.layout}: {listed}\n")
         for note in found.notes:
             sys.stderr.write(f"{note}\n")
         yield check(files, processes, turned, strict)

@@ -13,6 +13,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from ..warp_runtime import make_mesh, vectors
+from .rows import unique_rows
 
 DIRECTIONS = 24
 SAMPLES_PER_PATCH = 64
@@ -27,11 +28,9 @@ def _escapes(mesh: wp.uint64, origin: wp.array(dtype=wp.vec3), side: wp.array(dt
     for k in range(directions.shape[0]):
         d = directions[k]
         facing = wp.dot(d, n)
-        front = wp.mesh_query_ray(mesh, origin[i] + n * offset, d * wp.sign(facing), 10.0)
-        behind = wp.mesh_query_ray(mesh, origin[i] - n * offset, d * (-wp.sign(facing)), 10.0)
-        if not front.result:
+        if not wp.mesh_query_ray_anyhit(mesh, origin[i] + n * offset, d * wp.sign(facing), 10.0):
             total += wp.abs(facing)
-        if not behind.result:
+        if not wp.mesh_query_ray_anyhit(mesh, origin[i] - n * offset, d * (-wp.sign(facing)), 10.0):
             total -= wp.abs(facing)
     score[i] = total
 
@@ -53,11 +52,11 @@ def turn_outward(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, n
     Returns:
         faces (G, 3), and for each its index in the input (G,).
     """
-    _, merged = np.unique(np.round(vertices, 6), axis=0, return_inverse=True)
-    welded = merged.reshape(-1)[faces]
+    _, merged = unique_rows(np.round(vertices, 6))
+    welded = merged[faces]
     ring = np.sort(welded, axis=1)
     sound = (ring[:, 0] != ring[:, 1]) & (ring[:, 1] != ring[:, 2])
-    _, first = np.unique(ring, axis=0, return_index=True)
+    first, _ = unique_rows(ring)
     keep = np.sort(first[sound[first]])
     faces, welded = faces[keep].copy(), welded[keep]
     if len(faces) == 0:
@@ -82,10 +81,9 @@ def _patches(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     owner = np.repeat(np.arange(count), 3)
     forward = edges[:, 0] < edges[:, 1]
     edges = np.sort(edges, axis=1)
-    _, group, sizes = np.unique(edges, axis=0, return_inverse=True, return_counts=True)
-    group = group.reshape(-1)
+    _, group = unique_rows(edges)
     order = np.argsort(group, kind="stable")
-    order = order[sizes[group[order]] == 2]
+    order = order[np.bincount(group)[group[order]] == 2]
     one, two = order[0::2], order[1::2]
     a, b, agree = owner[one], owner[two], forward[one] != forward[two]
     rows = np.concatenate([a, a + count])
@@ -115,12 +113,14 @@ def _patch_scores(vertices: np.ndarray, faces: np.ndarray, patch: np.ndarray) ->
     low = np.concatenate([[0.0], high[:-1]])
     at = low[:, None] + (high - low)[:, None] * (np.arange(SAMPLES_PER_PATCH) + 0.5) / SAMPLES_PER_PATCH
     chosen = order[np.searchsorted(running, at.reshape(-1)).clip(0, len(order) - 1)]
+    # Where a patch has few faces they are drawn again and again; each looks once.
+    chosen, drawn = np.unique(chosen, return_inverse=True)
     mesh = make_mesh(vertices, faces)
     score = wp.zeros(len(chosen), dtype=float)
     origin = triangles[chosen].mean(axis=1)
     inputs = [mesh.id, vectors(origin), vectors(normals[chosen]), vectors(sphere_directions(DIRECTIONS)), 1e-4, score]
     wp.launch(_escapes, len(chosen), inputs=inputs)
     # Ties (nothing escapes on either side: inner parts) keep the enclosed volume positive.
-    total = score.numpy().reshape(patches, SAMPLES_PER_PATCH).sum(axis=1)
+    total = score.numpy()[drawn].reshape(patches, SAMPLES_PER_PATCH).sum(axis=1)
     volume = np.bincount(patch, np.einsum("ij,ij->i", triangles[:, 0], np.cross(triangles[:, 1], triangles[:, 2])))
     return np.where(np.abs(total) > 1e-3, total, volume)

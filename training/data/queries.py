@@ -95,9 +95,12 @@ def _side_in_front(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), normals: wp
 
 
 @wp.kernel
-def _winding_side(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), side: wp.array(dtype=float), accuracy: float):
+def _winding_side(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), limit: wp.array(dtype=float), accuracy: float,
+                  side: wp.array(dtype=float)):  # fmt: skip
     i = wp.tid()
-    query = wp.mesh_query_point_sign_winding_number(mesh, points[i], FAR, accuracy, 0.5)
+    query = wp.mesh_query_point_sign_winding_number(mesh, points[i], limit[i] * 1.001 + 1.0e-5, accuracy, 0.5)
+    if not query.result:
+        query = wp.mesh_query_point_sign_winding_number(mesh, points[i], FAR, accuracy, 0.5)
     side[i] = query.sign
 
 
@@ -165,8 +168,20 @@ def first_hit(mesh: wp.Mesh, points: np.ndarray, directions: np.ndarray, reach: 
     return out.numpy().copy()
 
 
-def winding_side(mesh: wp.Mesh, points: np.ndarray, accuracy: float = 2.0) -> np.ndarray:
-    """(N,) float32: −1 where the generalised winding number exceeds one half, else 1. `mesh` has winding moments."""
-    side = wp.empty(len(points), dtype=float)
-    wp.launch(_winding_side, len(points), inputs=[mesh.id, vectors(points), side, accuracy])
+def winding_side(
+    mesh: wp.Mesh, points: np.ndarray, distance: np.ndarray | None = None, accuracy: float = 2.0
+) -> np.ndarray:
+    """(N,) float32: −1 where the generalised winding number exceeds one half, else 1.
+
+    Args:
+        mesh: with winding moments.
+        points: (N, 3).
+        distance: (N,) from the surface, if it is known: warp looks for the nearest face, too, each time it is asked.
+        accuracy: the moments of faces stand for them from so many times their radius on.
+    """
+    count = len(points)
+    side = wp.empty(count, dtype=float)
+    limit = np.full(count, FAR, np.float32) if distance is None else distance.astype(np.float32)
+    inputs = [mesh.id, vectors(points), wp.array(limit, dtype=float), accuracy, side]
+    wp.launch(_winding_side, count, inputs=inputs)
     return side.numpy().copy()

@@ -9,20 +9,22 @@ from scipy.spatial import cKDTree
 
 from ..rendering.grid_mesh import grid_mesh
 from ..rendering.preview import contact_sheet, render
+from .grids import Grids
 from .store import Dataset
 
 
 def dataset_sheet(folder: Path, category: str, count: int = 48, size: int = 128) -> Path:
-    """Draw evenly chosen shapes from their 64³ grids, coloured by their nearest surface points.
+    """Draw evenly chosen shapes from their grids of 64³, or the next there is, coloured by their surface points.
 
     Returns:
         the picture's path, `sheet-CATEGORY.png` in the dataset's folder.
     """
     data = Dataset(folder, category=category)
+    grids = Grids(data, 64)
     chosen = np.linspace(0, len(data) - 1, min(count, len(data))).round().astype(int)
     images, captions = [], []
     for index in chosen:
-        vertices, faces = grid_mesh(data.array(index, "sdf64").astype(np.float32))
+        vertices, faces = grid_mesh(grids[index])
         tree = cKDTree(data.array(index, "surface")[:, :3].astype(np.float32))
         colours = data.array(index, "material")[:, :3].astype(np.float32) / 255
 

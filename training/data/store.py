@@ -237,7 +237,7 @@ def create(folder: Path, settings: dict[str, Any]) -> None:
                 if not (folder / "dataset.json").exists():
                     (folder / "shards").mkdir(exist_ok=True)
                     header = {"format": FORMAT, "version": VERSION, "settings": settings}
-                    write_text(folder / "dataset.json", json.dumps(header, indent=1) + "\n")
+                    write_lines(folder / "dataset.json", json.dumps(header, indent=1) + "\n")
         finally:
             locks.close()
     there = read_settings(folder)
@@ -333,10 +333,25 @@ def write_manifest(folder: Path) -> list[Entry]:
             for row in rows:
                 place = {"shard": row.shard, "start": row.start, "end": row.end}
                 lines.append(json.dumps({**dataclasses.asdict(row.entry), "record": place}) + "\n")
-            write_text(folder / "manifest.jsonl", "".join(lines))
+            write_lines(folder / "manifest.jsonl", "".join(lines))
     finally:
         locks.close()
     return [row.entry for row in rows]
+
+
+def write_lines(path: Path, text: str) -> None:
+    """Write a file of a dataset that people read, too.
+
+    Raises:
+        DatasetError: the disk is full or fails; what was there stays.
+    """
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise DatasetError(
+            f"{path} cannot be written ({error.strerror}).",
+            "Make room and run the same command again: it goes on where it stopped.",
+        ) from None
 
 
 def read_manifest(folder: Path) -> list[Entry]:

@@ -15,6 +15,7 @@ from ..rendering.cameras import Cameras
 from ..rendering.outline import Edges
 from ..rendering.rasterise import rasterise
 from ..rendering.shading import face_normals, lit
+from .rows import unique_rows
 from .source import SourceMesh
 
 DEPTH_STEP = 1 / 8192
@@ -35,9 +36,9 @@ def render_views(mesh: SourceMesh, count: int, size: int, seed: int) -> dict[str
     """
     cameras = Cameras.draw(count, torch.Generator().manual_seed(seed)).seeing(torch.zeros(count, dtype=torch.int64))
     # One vertex for each place, whatever texture seams made of it, so that seams are no outlines.
-    places, merged = np.unique(mesh.vertices, axis=0, return_inverse=True)
-    vertices = torch.from_numpy(np.ascontiguousarray(places, np.float32))
-    faces = torch.from_numpy(merged.reshape(-1)[mesh.faces].astype(np.int64))
+    first, merged = unique_rows(mesh.vertices)
+    vertices = torch.from_numpy(np.ascontiguousarray(mesh.vertices[first], np.float32))
+    faces = torch.from_numpy(merged[mesh.faces])
     fragments = rasterise(vertices, faces, cameras, size)
     color, roughness, metallic = mesh.materials_at(fragments.seen.numpy(), fragments.weights.numpy())
     base = torch.from_numpy(np.ascontiguousarray(color, np.float32))

@@ -13,10 +13,10 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from ..data.grids import Grids
 from ..data.oklab import to_oklab
 from ..data.store import Dataset
 from ..metrics.point_sets import POINTS, chamfer, normalise
-from .grids import Grids
 
 NEAR = 0.012
 """Root-mean-square distance, of the longest side, up to which shapes are near-duplicates: under a voxel of 64³."""

@@ -123,4 +123,6 @@ def _many(count: int, noun: str) -> str:
 
 def _shapes(some: object, total: int) -> str:
     count = len(some)  # type: ignore[arg-type]
+    if total == 1:
+        return "The only shape"
     return f"All {total:,} shapes" if count == total else f"{count:,} of {total:,} shapes"

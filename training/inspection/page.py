@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from ..data import reports
 from ..data.store import SPLITS, Dataset, read_settings
 from .document import document, section
 from .duplicates import near_duplicates
@@ -78,10 +79,8 @@ def _document(data: Dataset, skipped: list[dict[str, str]] | None, sections: lis
 
 
 def _skipped(folder: Path) -> list[dict[str, str]] | None:
-    """The report of the last preparation; None where there is none."""
-    try:
-        lines = (folder / "skipped.jsonl").read_text("utf-8").splitlines()
-        rows = [json.loads(line) for line in lines if line.strip()]
-        return [{"file": str(row["file"]), "reason": str(row["reason"])} for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
+    """What preparing could not use; None where there is no report."""
+    path = folder / reports.SKIPPED
+    if not path.is_file():
         return None
+    return [{"file": row["file"], "reason": str(row.get("reason", ""))} for row in reports.read(path)]

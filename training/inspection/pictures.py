@@ -7,10 +7,10 @@ import dataclasses
 import numpy as np
 from scipy.spatial import cKDTree
 
+from ..data.grids import Grids
 from ..data.store import Dataset
 from ..rendering.grid_mesh import grid_mesh
 from ..rendering.preview import CAMERA, Camera, render
-from .grids import Grids
 from .markup import Markup, data_uri, element
 
 SIZE = 176

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from ..rows import unique_rows
 from ..source import SourceMesh
 
 MOST_FACES = 500_000
@@ -48,7 +49,9 @@ def split_long_edges(mesh: SourceMesh, longest: float, most_faces: int = MOST_FA
 def _split_once(mesh: SourceMesh, longest: float) -> SourceMesh | None:
     faces = mesh.faces
     ends = np.stack([faces, np.roll(faces, -1, axis=1)], axis=-1)  # (F, 3, 2)
-    edges, which = np.unique(np.sort(ends.reshape(-1, 2), axis=1), axis=0, return_inverse=True)
+    sides = np.sort(ends.reshape(-1, 2), axis=1)
+    first, which = unique_rows(sides)
+    edges = sides[first]
     long = np.linalg.norm(mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]], axis=1) > longest
     if not long.any():
         return None

@@ -57,7 +57,7 @@ def read_mat(path: Path, file: SourceFile, images: bool) -> SourceMesh:
         raise MeshFileError(
             f"{file.name} is a MATLAB file of version 7.3 (HDF5).", "Save it with `save -v7` or as .npy."
         ) from None
-    arrays = {name: value for name, value in content.items() if isinstance(value, np.ndarray) and value.ndim >= 3}
+    arrays = {name: value for name, value in content.items() if isinstance(value, np.ndarray)}
     if "instance" in arrays:
         arrays = {"instance": arrays["instance"]}
     return _mesh_in_unit(_only(arrays, file), file)
@@ -78,7 +78,7 @@ def read_npz(data: np.lib.npyio.NpzFile, file: SourceFile) -> SourceMesh:
     for name in ("voxels", "occupancy", "instance", "packed"):
         if name in arrays:
             arrays = {name: arrays[name]}
-    values = _only(arrays, file)
+    values = _only(arrays, file, "no mesh (`position` and `face`) and no volume of voxels")
     if "shape" in data.files and values.dtype == np.uint8 and values.ndim == 1:
         shape = tuple(int(side) for side in data["shape"])
         _check_size(shape, file)
@@ -86,9 +86,11 @@ def read_npz(data: np.lib.npyio.NpzFile, file: SourceFile) -> SourceMesh:
     return _mesh_in_unit(values, file)
 
 
-def _only(arrays: dict[str, np.ndarray], file: SourceFile) -> np.ndarray:
+def _only(arrays: dict[str, np.ndarray], file: SourceFile, neither: str = "no volume of voxels") -> np.ndarray:
     volumes = [value for value in arrays.values() if value.ndim >= 3 or (value.ndim == 1 and value.dtype == np.uint8)]
-    if len(volumes) != 1:
+    if not volumes:
+        raise MeshFileError(f"{file.name} holds {neither}, but {', '.join(sorted(arrays)) or 'nothing'}.")
+    if len(volumes) > 1:
         raise MeshFileError(
             f"{file.name} holds {len(volumes)} volumes; one is wanted.",
             "It must hold a mesh (`position`, `face`) or one volume, called `voxels` if there are other arrays.",

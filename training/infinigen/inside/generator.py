@@ -76,6 +76,7 @@ def make(factories: ModuleType, factory: str, seed: int, light: bool, path: Path
     Returns:
         what `metadata.jsonl` says of it: `center` and `size_m` to undo the quantisation, figures, `params`.
     """
+    import lattice
     import materials
     import numpy as np
     import refinement
@@ -88,7 +89,7 @@ def make(factories: ModuleType, factory: str, seed: int, light: bool, path: Path
     surfaces.leave_only(shape)
     factory_vertices = len(shape.data.vertices)
     shape = surfaces.thin(shape)
-    step = surfaces.triangulate(shape)
+    step = lattice.triangulate(shape.data)
     surfaces.give_texture_coordinates(shape)
     refined = refinement.refine(*surfaces.arrays(shape), LONGEST * step, MAX_VERTICES)
     vertices, faces = refined.vertices, refined.faces

@@ -49,9 +49,12 @@ def refine(vertices: np.ndarray, faces: np.ndarray, spacing: float, most: int) -
     spacing = max(spacing, float(np.sqrt(1.6 * area / max(most - len(vertices), most // 10))))
     for _ in range(_PASSES):
         # Side i runs from corner i to corner i + 1.
-        sides = np.stack([faces, np.roll(faces, -1, axis=1)], -1).reshape(-1, 2)
-        ends, side_edge = np.unique(np.sort(sides, axis=1), axis=0, return_inverse=True)
-        side_edge = side_edge.reshape(-1, 3)
+        other = np.roll(faces, -1, axis=1)
+        # One number for an edge: sorting pairs would take ten times as long.
+        edges, side_edge = np.unique(
+            np.minimum(faces, other) * len(vertices) + np.maximum(faces, other), return_inverse=True
+        )
+        ends, side_edge = np.stack(np.divmod(edges, len(vertices)), -1), side_edge.reshape(-1, 3)
         length = np.linalg.norm(vertices[ends[:, 0]] - vertices[ends[:, 1]], axis=1)
         chosen = np.flatnonzero(length > spacing)
         room = most - len(vertices)

@@ -5,20 +5,14 @@ Runs in Infinigen's own Python; it sees Blender and numpy, and nothing of GAN3D.
 
 from __future__ import annotations
 
-import bmesh
 import bpy
 import numpy as np
 
 DENSE = 40_000
 """Vertices that a shape needs at most for its form; more are thinned out."""
-LATTICE_M = 0.012
-"""Between the colours on a flat face: below two voxels of 128³ for a chair, so that grain and weave survive as far as a
-network of that resolution could show them."""
-_CELLS = 10_000
 _UV = "UVMap"
 _LEAST = 300
 _TOLERANCE = 0.02
-_NO_AREA = 1e-12
 
 
 def join(asset: bpy.types.Object) -> bpy.types.Object:
@@ -107,62 +101,6 @@ def _joined(parts: list[bpy.types.Object]) -> bpy.types.Object:
     if len(parts) > 1:
         bpy.ops.object.join()
     return parts[0]
-
-
-def triangulate(target: bpy.types.Object) -> float:
-    """Make every face a triangle; faces without area and vertices without faces go.
-
-    A table top is one polygon with hundreds of corners, all of them on its rim: whatever way it is cut into triangles,
-    they are needles, and colours at their corners are streaks. So large faces are cut along a lattice first.
-
-    Returns:
-        the lattice's step in metres: `LATTICE_M`, or more where the surface is so large that it takes too many faces.
-    """
-    mesh = target.data
-    edit = bmesh.new()
-    edit.from_mesh(mesh)
-    step = max(LATTICE_M, float(np.sqrt(sum(face.calc_area() for face in edit.faces) / _CELLS)))
-    for axis in range(3):
-        _cut_along(edit, axis, step)
-    bmesh.ops.triangulate(edit, faces=edit.faces[:])
-    bmesh.ops.delete(edit, geom=[face for face in edit.faces if face.calc_area() < _NO_AREA], context="FACES_ONLY")
-    bmesh.ops.delete(edit, geom=[vertex for vertex in edit.verts if not vertex.link_faces], context="VERTS")
-    edit.to_mesh(mesh)
-    edit.free()
-    mesh.update()
-    if len(mesh.polygons) == 0:
-        raise ValueError("its faces have no area")
-    return step
-
-
-def _cut_along(edit: bmesh.types.BMesh, axis: int, step: float) -> None:
-    """Cut the faces that are longer than the lattice's step along an axis, at each of its planes."""
-
-    def reach(face: bmesh.types.BMFace) -> tuple[float, float]:
-        along = [vertex.co[axis] for vertex in face.verts]
-        return min(along), max(along)
-
-    large = {face: reach(face) for face in edit.faces}
-    large = {face: (low, high) for face, (low, high) in large.items() if high - low > step}
-    if not large:
-        return
-    direction = [float(index == axis) for index in range(3)]
-    start, end = min(low for low, _ in large.values()), max(high for _, high in large.values())
-    for plane in np.arange(start + step, end, step):
-        crossing = [face for face, (low, high) in large.items() if low < plane - 1e-5 and high > plane + 1e-5]
-        if not crossing:
-            continue
-        around = {part for face in crossing for part in (*face.verts, *face.edges, face)}
-        for face in crossing:
-            del large[face]
-        made = bmesh.ops.bisect_plane(
-            edit, geom=list(around), dist=1e-6, plane_co=[plane * value for value in direction], plane_no=direction
-        )["geom"]
-        for part in made:
-            if isinstance(part, bmesh.types.BMFace):
-                low, high = reach(part)
-                if high - low > step:
-                    large[part] = (low, high)
 
 
 def give_texture_coordinates(target: bpy.types.Object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..data.store import Dataset, read_settings
+from .store import Dataset, read_settings
 
 
 class Grids:
