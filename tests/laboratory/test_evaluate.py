@@ -21,8 +21,8 @@ from training.data.distance import sample_surface
 from training.data.writer import Writer
 from training.evaluation import painted, report, table
 from training.evaluation.judge import other_surfaces
-from training.evaluation.painted import from_field, from_record
-from training.evaluation.renders import Views, render
+from training.evaluation.painted import PaintedMesh, from_field, from_record
+from training.evaluation.renders import Views, portrait, render
 from training.metrics.features import ImageFeatures
 from training.rendering.grid_mesh import grid_mesh
 
@@ -75,6 +75,19 @@ def dataset(tmp_path_factory) -> Path:
     writer.close()
     store.write_manifest(folder)
     return folder
+
+
+def test_surfaces_for_pictures_face_outward_and_are_lit_from_the_front():
+    """An inside-out surface has the volume's negative, and its front lies in its own shadow."""
+    radius = 0.5
+    vertices, faces = grid_mesh((np.linalg.norm(lattice(32), axis=1) - radius).reshape(32, 32, 32))
+    a, b, c = vertices[faces].transpose(1, 0, 2)
+    assert np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6 == pytest.approx(4 / 3 * np.pi * radius**3, rel=0.02)
+    grey = PaintedMesh(vertices, faces, np.full((len(vertices), 3), 0.5, np.float32))
+    image = portrait(grey).astype(int)
+    middle = len(image) // 2
+    assert image[middle, middle].min() > 100
+    assert image[middle - 20, middle].min() > image[middle + 20, middle].max(), "the lamp is above"
 
 
 class Standin:

@@ -20,6 +20,6 @@ def grid_mesh(values: np.ndarray, level: float = 0.0) -> tuple[np.ndarray, np.nd
     padded = np.pad(values, 1, constant_values=max(float(values.max()), level) + 2.0 / resolution)
     if not padded.min() < level < padded.max():
         return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
-    vertices, faces, _, _ = marching_cubes(padded, level, gradient_direction="ascent")
+    vertices, faces, _, _ = marching_cubes(padded, level, gradient_direction="descent")
     # Padded index i lies at −1 + (2(i − 1) + 1)/R.
     return ((2.0 * vertices - 1.0) / resolution - 1.0).astype(np.float32), faces.astype(np.int32)
