@@ -112,6 +112,7 @@ def test_the_readme_names_every_make_target_of_a_user_and_the_help_all() -> None
         "training.train",
         "training.export",
         "training.evaluate",
+        "training.compare",
         "training.report",
         "training.probe",
         "training.explore samples",

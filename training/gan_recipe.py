@@ -27,6 +27,7 @@ class GanRecipe:
     """From `training.discriminators.CATALOGUE`. Any goes with any generator: `training/bridges` leads from one to the
     other."""
     discriminator_options: dict[str, Any]
+    """Of the discriminator."""
     objective: str = "non-saturating"
     """From `training.objectives.OBJECTIVES`."""
     prior: str = "uniform"
@@ -53,7 +54,9 @@ class GanRecipe:
     critic_rate: float = 1e-5
     """Learning rate (ibid.)."""
     beta1: float = 0.5
+    """Of Adam (ibid.)."""
     beta2: float = 0.999
+    """Of Adam."""
     accuracy_gate: float = 0.8
     """The critic is updated only while its accuracy on the last batch is at most this (ibid.); 1 switches it off. Needs
     an objective with logits."""
@@ -87,8 +90,11 @@ class GanRecipe:
     """bfloat16 autocast and channels last: for CUDA, and for CPUs with AMX or AVX-512 BF16 (others: 40 times slower).
     """
     sheet_every: int = 500
+    """Steps between sample sheets."""
     snapshot_every: int = 100
+    """Steps between snapshots."""
     seed: int = 0
+    """Of weights, codes and the order of shapes."""
     threads: int = 0
     """CPU threads; 0 leaves it to torch."""
 

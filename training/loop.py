@@ -10,6 +10,7 @@ import torch
 
 from gan3d_core.errors import NotFiniteError
 
+from .budget import Budget
 from .monitor import Monitor
 from .progress import ProgressLine
 from .run_folder import NoFolder, RunFolder
@@ -17,6 +18,8 @@ from .run_folder import NoFolder, RunFolder
 LOG_EVERY = 20
 SMOOTHING = 0.95
 """Of the reported figures: each is a running mean over some twenty steps."""
+SPENT = "seconds"
+"""Where a snapshot says how much of a budget is spent."""
 
 
 class Schedule(Protocol):
@@ -45,11 +48,13 @@ def use_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def restore(trainer: Trainer, folder: RunFolder | NoFolder) -> None:
-    """Put a trainer where the run's snapshot stands, if there is one."""
+def restore(trainer: Trainer, folder: RunFolder | NoFolder, budget: Budget | None = None) -> None:
+    """Put a trainer where the run's snapshot stands, if there is one, and take from its budget what is spent."""
     state = folder.load()
     if state is not None:
         trainer.restore(state)
+        if budget is not None:
+            budget.spent = state.get(SPENT, 0.0)
 
 
 def check(loss: torch.Tensor, name: str, step: int) -> None:
@@ -97,8 +102,9 @@ def run(
     step: Callable[[], dict[str, float]],
     sheet: Callable[[], None],
     monitor: Monitor | None = None,
+    budget: Budget | None = None,
 ) -> None:
-    """Step until `recipe.steps`. Ctrl-C saves and stops.
+    """Step until `recipe.steps`, or until a budget is spent. Ctrl-C saves and stops.
 
     Args:
         trainer: its `step` is counted up by `step()`.
@@ -108,6 +114,7 @@ def run(
         step: one training step; returns figures to report.
         sheet: draws the sample sheet of the trainer's present step.
         monitor: of failures; None takes one with the usual limits.
+        budget: seconds in place of `recipe.steps`.
 
     Raises:
         NotFiniteError, TrainingError: as `step` does; the last snapshot stays as it was.
@@ -115,23 +122,36 @@ def run(
     monitor = monitor or Monitor()
     # Of several processes one tells how it goes.
     stream = None if isinstance(folder, RunFolder) else io.StringIO()
-    progress = ProgressLine(label, recipe.steps, trainer.step, stream)
+    if budget is None:
+        progress = ProgressLine(label, recipe.steps, trainer.step, stream)
+    else:
+        progress = ProgressLine(label, round(budget.seconds), round(budget.spent), stream)
     mean: dict[str, float] = {}
+
+    def save() -> None:
+        folder.save(trainer.state() | ({} if budget is None else {SPENT: budget.spent}))
+
+    def done() -> bool:
+        return trainer.step >= recipe.steps if budget is None else budget.over
+
     try:
-        while trainer.step < recipe.steps:
-            report = step()
+        while not done():
+            report = step() if budget is None else budget.timed(step)
             for key, value in report.items():
                 mean[key] = SMOOTHING * mean[key] + (1 - SMOOTHING) * value if key in mean else value
             for finding in monitor.watch(trainer.step, report):
                 folder.note(finding)
-            last = trainer.step == recipe.steps
+            last = done()
             if trainer.step % LOG_EVERY == 0 or last:
                 folder.log(trainer.step, mean)
             wrong = [f"! {kind}" for kind in monitor.active]
             figures = [f"{key} {value:.3f}" for key, value in mean.items()]
-            progress.update(trainer.step, " ".join([*wrong, *figures]))
+            if budget is None:
+                progress.update(trainer.step, " ".join([*wrong, *figures]))
+            else:
+                progress.update(round(budget.spent), " ".join([f"s, step {trainer.step}", *wrong, *figures]))
             if trainer.step % recipe.snapshot_every == 0 or last:
-                folder.save(trainer.state())
+                save()
             if trainer.step % recipe.sheet_every == 0 or last:
                 sheet()
                 folder.drawn(trainer.step)
@@ -139,7 +159,7 @@ def run(
         folder.note(monitor.stopped(trainer.step, str(error)))
         raise
     except KeyboardInterrupt:
-        folder.save(trainer.state())
+        save()
         raise
     finally:
         progress.close()

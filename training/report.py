@@ -58,8 +58,7 @@ def write_page(run: Path, output: Path | None = None) -> Path:
         raise TrainingError(f"{run} holds no run ({error}).", "Name a run folder.") from None
     seconds = rows[-1]["time"] if rows else 0.0
     facts = [
-        ("steps", f"{rows[-1]['step']:,}" if rows else "0"),
-        ("of", f"{recipe.get('steps', 0):,}"),
+        (f"steps of {recipe.get('steps', 0):,}", f"{rows[-1]['step']:,}" if rows else "0"),
         ("time", clock(seconds)),
         ("steps a second", number(_speed(rows))),
         ("findings", str(len(found))),
@@ -140,7 +139,8 @@ def _sheets(run: Path) -> Markup:
         earlier = np.unique(np.linspace(0, len(paths) - 1, min(SHEETS + 1, len(paths))).round().astype(int))[:-1]
         parts.append(element("h3", kind))
         parts.append(element("div", _picture(paths[-1]), class_="large"))
-        parts.append(element("div", [_picture(paths[i]) for i in earlier], class_="pairs"))
+        if len(earlier):
+            parts.append(element("div", [_picture(paths[i]) for i in earlier], class_="pairs"))
     return section("Sheets", parts, lead="The same codes each time, by the averaged weights; the last sheet is large.")
 
 

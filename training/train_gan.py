@@ -21,6 +21,7 @@ from gan3d_core.generators import build
 
 from . import averaging, discriminators, loop, objectives, players
 from .bridges import Bridge, Sampler, Seen, Setting
+from .budget import Budget
 from .data.store import Dataset
 from .distributed import Group, joined
 from .diversity import relative_diversity
@@ -72,6 +73,8 @@ class GanTrainer:
             )
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.step, self.critic_step = recipe, device, 0, 0
+        self.pace: int | None = None
+        """The recipe's step that a run whose length is a time has reached: see `keep_pace`."""
         self.architecture = players.architecture(recipe)
         self.generator = self.group.synchronised(build(*self.architecture).to(device), device)
         self.latent_size: int = self.generator.latent_size  # type: ignore[assignment]
@@ -119,6 +122,7 @@ class GanTrainer:
             **{name: getattr(self, name).state_dict() for name in self._NETWORKS},
             "step": self.step,
             "critic_step": self.critic_step,
+            "pace": self.pace,
             "accuracy": self.accuracy,
             "shown": self.shown,
             "noise": self.noise.get_state(),
@@ -129,6 +133,7 @@ class GanTrainer:
         for name in self._NETWORKS:
             getattr(self, name).load_state_dict(state[name])
         self.step, self.critic_step, self.accuracy = state["step"], state["critic_step"], state["accuracy"]
+        self.pace = state.get("pace")  # snapshots made before there were budgets have none
         self.shown = state["shown"].to(self.device)
         self.noise.set_state(state["noise"])
         self.order.bit_generator.state = state["order"]
@@ -136,9 +141,14 @@ class GanTrainer:
 
     def _grow(self) -> None:
         """Set bridge and critic to the resolution of the present step."""
-        self.bridge.resolution, fade = self.recipe.stage(self.step)
+        self.bridge.resolution, fade = self.recipe.stage(self.step if self.pace is None else self.pace)
         if self.recipe.growing:
             self.plain_critic.fade = fade  # type: ignore[assignment]
+
+    def keep_pace(self, share: float) -> None:
+        """Grow as a run of `recipe.steps` steps has grown at that share of its length, however many steps this one has
+        made. Nothing shrinks again when a run gets more time later."""
+        self.pace = max(self.pace or 0, int(share * self.recipe.steps))
 
     def _judge(self, samples: torch.Tensor, given: Any) -> torch.Tensor:
         """(N,) outputs of the critic; every call of it passes here. In the generator's step it does not learn."""
@@ -292,10 +302,16 @@ def _told(seen: Seen, labels: torch.Tensor | None) -> Seen:
     return seen if labels is None else seen._replace(given=Told(seen.given, labels))
 
 
-def train_gan(recipe: GanRecipe, dataset: Path, run: Path, device: str) -> GanTrainer:
+def train_gan(
+    recipe: GanRecipe, dataset: Path, run: Path, device: str, budget: Budget | None = None, label: str = "Training"
+) -> GanTrainer:
     """Train until `recipe.steps`, going on from the run's snapshot if there is one. Ctrl-C saves and stops.
 
     Started by torchrun, the processes share every batch, and the first one writes.
+
+    Args:
+        budget: seconds in place of the recipe's steps; the recipe's stages of growing are stretched over it.
+        label: of the progress line.
 
     Raises:
         DatasetError, TrainingError
@@ -307,15 +323,26 @@ def train_gan(recipe: GanRecipe, dataset: Path, run: Path, device: str) -> GanTr
         shapes = Dataset(dataset, "train", categories[0] if len(categories) == 1 else None)
         folder = RunFolder(run, dataclasses.asdict(recipe)) if group.first else NoFolder(run)
         group.wait()
-        loop.restore(trainer, folder)
+        loop.restore(trainer, folder, budget)
         records = Records.needed(shapes, trainer.generator, trainer.bridge, recipe.resolution, categories)
         data = RealShapes(records, trainer.generator, trainer.bridge, recipe.mirror)
-        train(trainer, data, folder)
+        train(trainer, data, folder, budget, label)
     return trainer
 
 
-def train(trainer: GanTrainer, data: RealShapes, folder: RunFolder | NoFolder) -> None:
+def train(
+    trainer: GanTrainer,
+    data: RealShapes,
+    folder: RunFolder | NoFolder,
+    budget: Budget | None = None,
+    label: str = "Training",
+) -> None:
     """Train on shapes that are in memory."""
+
+    def step() -> dict[str, float]:
+        if budget is not None:
+            trainer.keep_pace(budget.share)
+        return trainer.train_step(data)
 
     def sheet() -> None:
         if not isinstance(folder, RunFolder):
@@ -324,7 +351,7 @@ def train(trainer: GanTrainer, data: RealShapes, folder: RunFolder | NoFolder) -
         codes, classes = trainer.shown.cpu().numpy(), len(trainer.recipe.categories)
         labels = () if classes == 1 else ([index * classes // SHOWN for index in range(SHOWN)],)
         fields = trainer.average.eval().fields(codes, 1.0, *labels)  # type: ignore[operator]
-        field_sheet(fields, folder.sheet_path(trainer.step))
+        field_sheet(fields, folder.sheet_path(trainer.step), resolution=trainer.recipe.resolution)
         trainer.average.train(was)
 
-    loop.run(trainer, folder, trainer.recipe, "Training", lambda: trainer.train_step(data), sheet)
+    loop.run(trainer, folder, trainer.recipe, label, step, sheet, budget=budget)

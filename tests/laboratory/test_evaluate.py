@@ -10,71 +10,24 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from box_dataset import BOXES, QUARTERS, SMALL, Box, draw, write_boxes
 from PIL import Image
 
 from gan3d_core import checkpoints, generators
 from gan3d_core.errors import CheckpointError, DatasetError, EmptyShapeError, OutputError
-from gan3d_core.field import Materials, lattice
+from gan3d_core.field import lattice
 from training import evaluate
 from training.data import store
-from training.data.distance import sample_surface
-from training.data.writer import Writer
 from training.evaluation import painted, report, table
 from training.evaluation.judge import other_surfaces
 from training.evaluation.painted import PaintedMesh, from_field, from_record
 from training.evaluation.renders import Views, portrait, render
-from training.metrics.features import ImageFeatures
 from training.rendering.grid_mesh import grid_mesh
-
-COUNTS = {"train": 16, "test": 6, "validation": 2}
-
-
-@dataclasses.dataclass
-class Box:
-    """A box 1.8 high, as a field."""
-
-    width: float
-    depth: float
-    colour: np.ndarray | None
-    size_m: float = 1.0
-
-    def values(self, resolution: int) -> np.ndarray:
-        away = np.abs(lattice(resolution)) - np.float32([self.width / 2, self.depth / 2, 0.9])
-        return away.max(axis=1).reshape((resolution,) * 3).astype(np.float32)
-
-    def materials(self, points: np.ndarray) -> Materials | None:
-        if self.colour is None:
-            return None
-        flat = np.zeros(len(points), np.float32)
-        return Materials(np.tile(self.colour, (len(points), 1)).astype(np.float32), flat, flat)
-
-
-def draw(random: np.random.Generator) -> Box:
-    return Box(*random.uniform(0.4, 1.7, 2), random.integers(0, 256, 3) / 255)
-
-
-BOXES = {split: [draw(np.random.default_rng([i, n])) for n in range(c)] for i, (split, c) in enumerate(COUNTS.items())}
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "boxes"
-    store.create(folder, {})
-    writer = Writer(folder)
-    for split, boxes in BOXES.items():
-        for number, box in enumerate(boxes):
-            values = box.values(32)
-            points, _, _, normals = sample_surface(*grid_mesh(values), count=1024, seed=3)
-            entry = store.Entry(
-                id=f"{split}{number}", name=f"{split}/{number}.obj", category="chair", split=split, licence="CC0-1.0",
-                author="", size_m=1.0, faces=12, watertight=True, thin_share=0.0, colored=True, labels={},
-            )  # fmt: skip
-            material = np.tile(np.rint([*box.colour * 255, 0, 0]), (len(points), 1)).astype(np.uint8)
-            surface = np.concatenate([points, normals], axis=1).astype(np.float16)
-            writer.append(entry, {"sdf32": values.astype(np.float16), "surface": surface, "material": material})
-    writer.close()
-    store.write_manifest(folder)
-    return folder
+    return write_boxes(tmp_path_factory.mktemp("data") / "boxes")
 
 
 def test_surfaces_for_pictures_face_outward_and_are_lit_from_the_front():
@@ -124,13 +77,10 @@ NAMES = ["fresh", "copies", "collapsed", "colourless"]
 @pytest.fixture(scope="module", autouse=True)
 def _small():
     """Stand-ins for generators, the mean colours of a picture's quarters as features, coarse shapes, short films."""
-    quarters = ImageFeatures(
-        "quarters", lambda x: x.unflatten(2, (2, 8)).unflatten(4, (2, 8)).mean((3, 5)).flatten(1), 16, 12, 0, 1
-    )
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(generators, "load", lambda checkpoint, device: Standin(checkpoint.id))
-        monkeypatch.setattr(evaluate, "load_features", lambda inception, device: quarters)
-        for name, value in (("RESOLUTION", 32), ("COLOUR_POINTS", 1024), ("DENSE_POINTS", 1024), ("POINTS", 256)):
+        monkeypatch.setattr(evaluate, "load_features", lambda inception, device: QUARTERS)
+        for name, value in SMALL:
             monkeypatch.setattr(painted, name, value)
         monkeypatch.setattr(report, "WALKS", 2)
         monkeypatch.setattr(report, "STEPS", 4)

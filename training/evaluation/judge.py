@@ -155,10 +155,13 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
     return Judged(checkpoint, truncation, figures, drawn[0], to_training[0].argmin(1), to_training[0].min(1), generator)
 
 
-def decode(generator: Generator, codes: np.ndarray, size_m: float) -> Iterator[PaintedMesh | None]:
+def decode(
+    generator: Generator, codes: np.ndarray, size_m: float, resolution: int | None = None
+) -> Iterator[PaintedMesh | None]:
     """The meshes of codes, one by one."""
     for start in range(0, len(codes), BATCH):
-        yield from map(from_field, generator.fields(codes[start : start + BATCH], size_m))
+        for field in generator.fields(codes[start : start + BATCH], size_m):
+            yield from_field(field, resolution)
 
 
 def interpolations(judged: Judged, rows: int, steps: int) -> list[list[PaintedMesh | None]]:

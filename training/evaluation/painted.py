@@ -1,8 +1,8 @@
 """Generated shapes and those of a dataset, brought to one form, so that no metric can tell them apart by how they came.
 
-Both become the bare zero surface of a field on a 64³ grid, and both take their colours from a cloud of 16,384 surface
-points in 8 bits, each vertex from the nearest: a dataset keeps such a cloud, and for a generator it is sampled from
-its field.
+Both become the bare zero surface of a field on a grid, of 64³ unless told otherwise, and both take their colours from a
+cloud of 16,384 surface points in 8 bits, each vertex from the nearest: a dataset keeps such a cloud, for a generator
+it is sampled from its field.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class PaintedMesh:
         return sample_surface(self.vertices, self.faces, count=DENSE_POINTS, seed=0)[0]
 
 
-def from_field(field: Field) -> PaintedMesh | None:
+def from_field(field: Field, resolution: int | None = None) -> PaintedMesh | None:
     """A generated shape; None if its field has no surface."""
-    vertices, faces = grid_mesh(field.values(RESOLUTION))
+    vertices, faces = grid_mesh(field.values(resolution or RESOLUTION))
     if not len(faces):
         return None
     points = sample_surface(vertices, faces, count=COLOUR_POINTS, seed=1)[0].astype(np.float32)
@@ -57,9 +57,9 @@ def from_field(field: Field) -> PaintedMesh | None:
     return PaintedMesh(vertices, faces, _nearest_colours(vertices, points, np.rint(materials.base_color * 255)))
 
 
-def from_record(data: Dataset, index: int) -> PaintedMesh:
+def from_record(data: Dataset, index: int, resolution: int | None = None) -> PaintedMesh:
     """A shape of a dataset."""
-    vertices, faces = grid_mesh(data.array(index, f"sdf{RESOLUTION}").astype(np.float32))
+    vertices, faces = grid_mesh(data.array(index, f"sdf{resolution or RESOLUTION}").astype(np.float32))
     if not data.entries[index].colored:
         return PaintedMesh(vertices, faces, None)
     points = data.array(index, "surface")[:, :3].astype(np.float32)

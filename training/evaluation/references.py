@@ -1,6 +1,6 @@
 """What checkpoints are judged against: held-out shapes, and the training set for floors and for memorising.
 
-Everything here is the same for every checkpoint of a category, and is worked out once.
+Everything here is the same for every checkpoint of a category, and is worked out once, when it is first asked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gan3d_core.errors import DatasetError
 from ..data.store import Dataset
 from ..metrics.features import ImageFeatures
 from ..metrics.point_sets import SetScores, distance_matrix, scores
-from ..metrics.surface_grids import join, surface_distances, surface_grids
+from ..metrics.surface_grids import SurfaceGrids, join, surface_distances, surface_grids
 from ..progress import ProgressLine
 from .painted import PaintedMesh, from_record
 from .renders import Views, render
@@ -47,15 +47,24 @@ class References:
         count: held-out shapes at most, test split first; each draw of training shapes is as large.
         views: for features.
         features: the network.
+        resolution: of the grids that all surfaces are taken from; None takes that of `painted`.
 
     Raises:
         DatasetError: no training shapes, or fewer than `FEWEST` held-out ones.
     """
 
-    def __init__(self, folder: Path, category: str, count: int, views: Views, features: ImageFeatures) -> None:
-        self.category, self.views, self.features = category, views, features
+    def __init__(
+        self,
+        folder: Path,
+        category: str,
+        count: int,
+        views: Views,
+        features: ImageFeatures,
+        resolution: int | None = None,
+    ) -> None:
+        self.category, self.views, self.features, self.resolution = category, views, features, resolution
         self.training = Dataset(folder, "train", category)
-        self.meshes = held_out(folder, category, count)
+        self.meshes = held_out(folder, category, count, resolution)
         size = len(self.meshes)
         self.clouds = np.stack([mesh.cloud(0) for mesh in self.meshes])
         self.among = distance_matrix(self.clouds)
@@ -65,21 +74,10 @@ class References:
             rows = np.sort(chooser.choice(rows, MOST_TRAINING, replace=False))
         self.compared = rows
         """(T,) indices into `training` of the shapes that samples are compared with."""
-        progress = ProgressLine("References", len(rows))
-        parts = []
-        for number, index in enumerate(rows):
-            parts.append(surface_grids([from_record(self.training, int(index)).dense()]))
-            progress.update(number + 1)
-        progress.close()
-        self.training_grids = join(parts)
-        self.held_grids = surface_grids([mesh.dense() for mesh in self.meshes])
-        self.among_training = surface_distances(self.training_grids, self.training_grids)
-        self.among_held = surface_distances(self.held_grids, self.held_grids)
-        self.held_to_training = surface_distances(self.held_grids, self.training_grids)
         self.draws = []
         for number in range(DRAWS):
             chosen = np.random.default_rng(number).choice(len(rows), size, replace=len(rows) < size)
-            meshes = [from_record(self.training, int(rows[i])) for i in chosen]
+            meshes = [from_record(self.training, int(rows[i]), resolution) for i in chosen]
             self.draws.append(Draw(np.stack([mesh.cloud(1) for mesh in meshes]), meshes))
         self._features: dict[tuple[str, int], np.ndarray] = {}
 
@@ -94,6 +92,36 @@ class References:
     def floor_geometry(self) -> list[SetScores]:
         """The same of every draw of training shapes."""
         return [self.geometry(draw.clouds) for draw in self.draws]
+
+    @functools.cached_property
+    def training_grids(self) -> SurfaceGrids:
+        """Of the shapes in `compared`; a tenth of a second each."""
+        progress = ProgressLine("References", len(self.compared))
+        parts = []
+        for number, index in enumerate(self.compared):
+            parts.append(surface_grids([from_record(self.training, int(index), self.resolution).dense()]))
+            progress.update(number + 1)
+        progress.close()
+        return join(parts)
+
+    @functools.cached_property
+    def held_grids(self) -> SurfaceGrids:
+        return surface_grids([mesh.dense() for mesh in self.meshes])
+
+    @functools.cached_property
+    def among_training(self) -> np.ndarray:
+        """(T, T) distances between surfaces."""
+        return surface_distances(self.training_grids, self.training_grids)
+
+    @functools.cached_property
+    def among_held(self) -> np.ndarray:
+        """(N, N)."""
+        return surface_distances(self.held_grids, self.held_grids)
+
+    @functools.cached_property
+    def held_to_training(self) -> np.ndarray:
+        """(N, T)."""
+        return surface_distances(self.held_grids, self.training_grids)
 
     def has_colours(self) -> bool:
         """Whether every reference's colours can be trusted, so that the coloured look means something."""
@@ -119,7 +147,7 @@ class References:
         return self._features[look, number]
 
 
-def held_out(folder: Path, category: str, count: int) -> list[PaintedMesh]:
+def held_out(folder: Path, category: str, count: int, resolution: int | None = None) -> list[PaintedMesh]:
     """Up to `count` shapes that were not trained on: of the test split, then of the validation split.
 
     Raises:
@@ -131,7 +159,7 @@ def held_out(folder: Path, category: str, count: int) -> list[PaintedMesh]:
             data = Dataset(folder, split, category)
         except DatasetError:
             continue
-        meshes += [from_record(data, index) for index in range(min(len(data), count - len(meshes)))]
+        meshes += [from_record(data, index, resolution) for index in range(min(len(data), count - len(meshes)))]
     if len(meshes) < FEWEST:
         raise DatasetError(
             f"{folder} gives {len(meshes)} held-out shapes of category {category!r}; {FEWEST} are the fewest.",

@@ -1,0 +1,1 @@
+"""The parts of `python -m training.compare`: the plan, its runs, what is judged of each, and the report."""
