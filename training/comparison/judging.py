@@ -13,11 +13,9 @@ import numpy as np
 from gan3d_core import latent
 from gan3d_core.errors import EmptyShapeError
 from gan3d_core.files import write_text
-from gan3d_core.surfacing.components import component_labels
-from gan3d_core.surfacing.measures import signed_volumes
 
 from ..evaluation.judge import SEED_STEP, decode
-from ..evaluation.painted import PaintedMesh
+from ..evaluation.painted import LOOSE, PaintedMesh
 from ..evaluation.references import DRAWS, FEWEST, References
 from ..evaluation.renders import portrait
 from ..export import load_run
@@ -29,21 +27,7 @@ from .runs import Outcome, read_json
 JUDGED, ROW = "judged.json", "row.png"
 SHOWN = 8
 """Samples of each entry on a sheet, of the codes 0, 1, 2, …"""
-LOOSE = 0.02
-"""Share of a shape's volume that may be in loose bits while it counts as one piece."""
 PIXELS = 112
-
-
-def whole(mesh: PaintedMesh) -> bool:
-    """Whether a shape is in one piece: no more than `LOOSE` of its volume is outside its largest part.
-
-    Walls of hollows, which are inside out, belong to nothing that could come loose.
-    """
-    label = component_labels(len(mesh.vertices), mesh.faces)[mesh.faces[:, 0]]
-    volumes = np.bincount(label, weights=signed_volumes(mesh.vertices, mesh.faces))
-    # Whichever way round the triangles are: what has most volume is no hollow.
-    volumes = np.maximum(volumes * np.sign(volumes[np.abs(volumes).argmax()]), 0.0)
-    return bool(volumes.max() >= (1 - LOOSE) * volumes.sum())
 
 
 def floors(references: References) -> list[dict[str, float]]:
@@ -53,7 +37,7 @@ def floors(references: References) -> list[dict[str, float]]:
         {
             **dataclasses.asdict(references.floor_geometry[number]),
             "frechet": frechet_distance(real, _flat(references.draw_features("plain", number))),
-            "whole": float(np.mean([whole(mesh) for mesh in references.draws[number].meshes])),
+            "whole": float(np.mean([mesh.whole() for mesh in references.draws[number].meshes])),
             "empty": 0.0,
         }
         for number in range(DRAWS)
@@ -111,7 +95,7 @@ def measure(meshes: Sequence[PaintedMesh | None], references: References) -> dic
     return {
         **dataclasses.asdict(geometry),
         "frechet": frechet_distance(_flat(references.held_features("plain")), seen),
-        "whole": float(np.mean([whole(mesh) for mesh in solid])),
+        "whole": float(np.mean([mesh.whole() for mesh in solid])),
         "empty": 1 - len(solid) / len(meshes),
     }
 

@@ -22,11 +22,13 @@ from ..metrics.precision_recall import NEIGHBOURS, precision_recall
 from ..metrics.surface_grids import RESOLUTION, surface_distances, surface_grids
 from ..progress import ProgressLine
 from . import painted
-from .painted import PaintedMesh, from_field
+from .painted import LOOSE, PaintedMesh, from_field
 from .references import DRAWS, FEWEST, References
 
 SEED_STEP = 1_000_000
 """Sets of samples begin at multiples of this, far from the seeds that people try."""
+WALKS = 20
+"""Walks between samples of each set at most: each is ten shapes, and they take longest."""
 BATCH = 16
 
 
@@ -116,7 +118,7 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
 
     walks = []
     for number, one in enumerate(drawn):
-        half = count // 2
+        half = min(count // 2, WALKS)
         ends = seen[own][number][:half], seen[own][number][half : 2 * half]
         first, second = one.codes[:half], one.codes[half : 2 * half]
         walks.append(path_length(features_of, first, second, ends, config.prior, STEPS, number))
@@ -134,6 +136,11 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
         + painted.PROTOCOL,
         "samples": spread([dataclasses.asdict(one) for one in geometry]),
         "floor_training_set": spread([dataclasses.asdict(one) for one in references.floor_geometry]),
+        "pieces": {
+            "protocol": f"whole: no more than {LOOSE:.0%} of the volume is outside the largest part",
+            "samples": spread([_pieces(one.solid) for one in drawn]),
+            "floor_training_set": spread([_pieces(one.meshes) for one in references.draws]),
+        },
         "renders": {
             "protocol": f"features: {references.features.name}, {references.features.channels}; "
             f"{references.views.protocol}; {painted.PROTOCOL}; {count} samples, {count} held-out references; Fréchet "
@@ -148,7 +155,7 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
         },
         "path_length": {
             "protocol": f"walks between samples ({'arcs' if config.prior == 'normal' else 'lines'}), {STEPS} steps, "
-            f"{count // 2} walks, features and views as above, {own}",
+            f"{min(count // 2, WALKS)} walks, features and views as above, {own}",
             "samples": spread([dataclasses.asdict(one) for one in walks]),
         },
     }
@@ -199,6 +206,11 @@ def spread(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
         }
         for key in rows[0]
     }
+
+
+def _pieces(meshes: Sequence[PaintedMesh]) -> dict[str, float]:
+    loose = np.array([mesh.loose_share() for mesh in meshes])
+    return {"whole": float((loose <= LOOSE).mean()), "one": float((loose < 1e-6).mean())}
 
 
 def _looks(seen: list[np.ndarray], drawn: list[Samples], references: References, look: str) -> dict[str, Any]:

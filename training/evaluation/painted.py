@@ -13,6 +13,8 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from gan3d_core.field import Field
+from gan3d_core.surfacing.components import component_labels
+from gan3d_core.surfacing.measures import signed_volumes
 
 from ..data.distance import sample_surface
 from ..data.store import Dataset
@@ -22,6 +24,8 @@ from ..rendering.grid_mesh import grid_mesh
 RESOLUTION = 64
 COLOUR_POINTS = 16384
 DENSE_POINTS = 8192
+LOOSE = 0.02
+"""Share of a shape's volume that may be in loose bits while it counts as one piece."""
 PROTOCOL = f"surfaces of {RESOLUTION}³ fields, colours from the nearest of {COLOUR_POINTS:,} surface points"
 
 
@@ -39,6 +43,17 @@ class PaintedMesh:
     def cloud(self, seed: int) -> np.ndarray:
         """(POINTS, 3) surface points, centred, longest side 1, for point-set metrics."""
         return normalise(sample_surface(self.vertices, self.faces, count=POINTS, seed=seed)[0])
+
+    def loose_share(self) -> float:
+        """The share of the volume that is outside the largest part, 0 to 1. Walls of hollows, which are inside out,
+        belong to nothing that could come loose."""
+        label = component_labels(len(self.vertices), self.faces)[self.faces[:, 0]]
+        volumes = np.bincount(label, weights=signed_volumes(self.vertices, self.faces)).clip(min=0.0)
+        return float(1 - volumes.max() / volumes.sum())
+
+    def whole(self) -> bool:
+        """Whether it is in one piece, but for `LOOSE` of its volume."""
+        return self.loose_share() <= LOOSE
 
     def dense(self) -> np.ndarray:
         """(DENSE_POINTS, 3) surface points for `surface_grids`."""

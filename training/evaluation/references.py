@@ -150,6 +150,8 @@ class References:
 def held_out(folder: Path, category: str, count: int, resolution: int | None = None) -> list[PaintedMesh]:
     """Up to `count` shapes that were not trained on: of the test split, then of the validation split.
 
+    Where there are more they are drawn, the same each time: a dataset of several sources holds one after the other.
+
     Raises:
         DatasetError: fewer than `FEWEST`.
     """
@@ -159,7 +161,8 @@ def held_out(folder: Path, category: str, count: int, resolution: int | None = N
             data = Dataset(folder, split, category)
         except DatasetError:
             continue
-        meshes += [from_record(data, index, resolution) for index in range(min(len(data), count - len(meshes)))]
+        chosen = np.random.default_rng(0).permutation(len(data))[: count - len(meshes)]
+        meshes += [from_record(data, int(index), resolution) for index in np.sort(chosen)]
     if len(meshes) < FEWEST:
         raise DatasetError(
             f"{folder} gives {len(meshes)} held-out shapes of category {category!r}; {FEWEST} are the fewest.",

@@ -54,6 +54,10 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
         Metric(("coverage",), "COV, %", "higher", 100),
         Metric(("mmd",), "MMD, ·10³", "lower", 1000, 2),
     ),
+    "Pieces": (
+        Metric(("pieces", "whole"), "no more than a fiftieth loose, %", "as the floor", 100),
+        Metric(("pieces", "one"), "one part, %", "as the floor", 100),
+    ),
     "Renders, all shapes grey": _renders("plain"),
     "Renders, in their colours": _renders("coloured"),
     "Memorising": (
