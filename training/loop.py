@@ -149,7 +149,8 @@ def run(
             if budget is None:
                 progress.update(trainer.step, " ".join([*wrong, *figures]))
             else:
-                progress.update(round(budget.spent), " ".join([f"s, step {trainer.step}", *wrong, *figures]))
+                spent = round(budget.share * budget.seconds)
+                progress.update(spent, " ".join([f"s, step {trainer.step}", *wrong, *figures]))
             if trainer.step % recipe.snapshot_every == 0 or last:
                 save()
             if trainer.step % recipe.sheet_every == 0 or last:
