@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-SEEDS = (14, 12, 38, 29)
+SEEDS = (25, 38, 44, 3)
 """The chairs of the demo, from left to right: chosen so that the shipped checkpoint shows four kinds of chair."""
 
 LIBRARIES_HINT = (
