@@ -9,26 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import ndimage
 
 from . import latent
-from .field import Field
 
 if TYPE_CHECKING:
     from .checkpoints import CheckpointConfig
+    from .field import Field
+    from .generators import Generator
 
 LOOKED_AT = 64
 """Cells along each axis in which loose parts are looked for."""
 _TOUCHING = np.ones((3, 3, 3), bool)
-
-
-class Generator(Protocol):
-    """What is needed of a generator."""
-
-    def fields(self, codes: np.ndarray, size_m: float) -> list[Field]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,14 +81,17 @@ def choose(
     return best[1]
 
 
+def of_seed(generator: Generator, config: CheckpointConfig, seed: int, truncation: float) -> Drawn:
+    """What an artist would get for a seed."""
+
+    def code_of(attempt: int) -> np.ndarray:
+        return latent.draw(seed, config.latent_size, config.prior, truncation, attempt)
+
+    return choose(generator, config, code_of)
+
+
 def codes(generator: Generator, config: CheckpointConfig, seeds: Sequence[int], truncation: float) -> np.ndarray:
     """The codes of seeds, (N, latent_size) float32, chosen as for an artist."""
-
-    def one(seed: int) -> np.ndarray:
-        def code_of(attempt: int) -> np.ndarray:
-            return latent.draw(seed, config.latent_size, config.prior, truncation, attempt)
-
-        # Where there is no choice, no field is asked for.
-        return choose(generator, config, code_of).code if config.draws > 1 else code_of(0)
-
-    return np.stack([one(seed) for seed in seeds])
+    if config.draws == 1:  # there is no choice, and no field is asked for
+        return np.stack([latent.draw(seed, config.latent_size, config.prior, truncation) for seed in seeds])
+    return np.stack([of_seed(generator, config, seed, truncation).code for seed in seeds])

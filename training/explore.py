@@ -75,10 +75,9 @@ def draw_samples(checkpoint: Checkpoint, first: int, count: int, path: Path, dev
     """
     if count < 1:
         raise RecipeError(f"A sheet of {count} shapes cannot be drawn.", "Ask for one or more.")
-    generator = _load(checkpoint, device)
-    codes = _codes(generator, checkpoint, range(first, first + count))
-    size = checkpoint.config.size_m
-    fields = [field for code in codes for field in generator.fields(code[None], size)]
+    config, generator = checkpoint.config, _load(checkpoint, device)
+    seeds = _checked(range(first, first + count))
+    fields = [drawing.of_seed(generator, config, seed, config.truncation).field for seed in seeds]
     contact_sheet([portrait(from_field(field)) for field in fields], path, min(8, count), None)
     return sum(not drawing.loose_share(field.values(drawing.LOOKED_AT)) for field in fields)
 
@@ -143,10 +142,14 @@ def _load(checkpoint: Checkpoint, device: str) -> Generator:
 
 def _codes(generator: Generator, checkpoint: Checkpoint, seeds: Sequence[int]) -> np.ndarray:
     """(N, latent) at the checkpoint's own truncation."""
+    config = checkpoint.config
+    return drawing.codes(generator, config, _checked(seeds), config.truncation)
+
+
+def _checked(seeds: Sequence[int]) -> Sequence[int]:
     if min(seeds) < 0:
         raise RecipeError(f"{min(seeds)} is no seed.", "Seeds are 0 or more.")
-    config = checkpoint.config
-    return drawing.codes(generator, config, seeds, config.truncation)
+    return seeds
 
 
 def _draw(

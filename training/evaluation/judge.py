@@ -116,9 +116,9 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
     def features_of(codes: np.ndarray) -> np.ndarray:
         return references.see(list(decode(generator, codes, config.size_m)), own)
 
+    half = min(count // 2, WALKS)
     walks = []
     for number, one in enumerate(drawn):
-        half = min(count // 2, WALKS)
         ends = seen[own][number][:half], seen[own][number][half : 2 * half]
         first, second = one.codes[:half], one.codes[half : 2 * half]
         walks.append(path_length(features_of, first, second, ends, config.prior, STEPS, number))
@@ -155,7 +155,7 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
         },
         "path_length": {
             "protocol": f"walks between samples ({'arcs' if config.prior == 'normal' else 'lines'}), {STEPS} steps, "
-            f"{min(count // 2, WALKS)} walks, features and views as above, {own}",
+            f"{half} walks, features and views as above, {own}",
             "samples": spread([dataclasses.asdict(one) for one in walks]),
         },
     }
