@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from gan3d_core.generators.textured import TRUNCATION, Codes, Planes, TexturedGenerator
+from gan3d_core.generators.coded import TRUNCATION, CodedGenerator, Codes, Features
 from gan3d_core.generators.volume_encoder import VolumeEncoder, space_to_depth
 
 from .autoencoder_data import Batch
@@ -17,11 +17,11 @@ from .autoencoder_data import Batch
 class ShapeEncoder(nn.Module):
     """Distances → the code of the geometry; materials where the surface passes → the code of the texture."""
 
-    def __init__(self, generator: TexturedGenerator, width: int = 16) -> None:
+    def __init__(self, generator: CodedGenerator, width: int = 16) -> None:
         super().__init__()
         self.symmetric = generator.symmetric
         # 64³ distances enter as 32³ cells of 2³ values each: nothing is lost, and the costliest layer is saved.
-        self.geometry = VolumeEncoder(8, generator.geometry_code, width, self.symmetric)
+        self.geometry = generator.make_encoder(width)
         self.texture = VolumeEncoder(7, generator.texture_code, width // 2, self.symmetric)
         # Normalisation forgets how light or colourful a shape is; the mean material of each coarse block remembers.
         self.palette = nn.Linear(5 * 16 * (2 if self.symmetric else 4), 2 * generator.texture_code, bias=False)
@@ -76,7 +76,7 @@ def draw(mean: Codes, log_variance: Codes, noise: torch.Generator) -> Codes:
 
 def reconstruction_losses(
     encoder: ShapeEncoder,
-    generator: TexturedGenerator,
+    generator: CodedGenerator,
     batch: Batch,
     noise: torch.Generator,
     autocast: bool = False,
@@ -96,7 +96,7 @@ def reconstruction_losses(
     return dataclasses.replace(decoding_losses(generator, planes, batch, noise), divergence=divergence)
 
 
-def decoding_losses(generator: TexturedGenerator, planes: Planes, batch: Batch, noise: torch.Generator) -> Losses:
+def decoding_losses(generator: CodedGenerator, planes: Features, batch: Batch, noise: torch.Generator) -> Losses:
     """Compare decoded planes with the shapes they should be; no divergence, as that is the encoder's.
 
     Distances are clipped to ±TRUNCATION (DeepSDF, equation 4) and their error is counted in units of it. A slat that is
@@ -120,7 +120,7 @@ def decoding_losses(generator: TexturedGenerator, planes: Planes, batch: Batch, 
         # The logarithm of a share that has become zero would have no gradient but NaN.
         blending = -((shares * shares.clamp_min(1e-6).log()).sum(2) * known).sum()
 
-    size = F.smooth_l1_loss(generator.size_head(planes.codes.geometry)[:, 0], batch.log_size)
+    size = F.smooth_l1_loss(generator.log_size(planes.codes), batch.log_size)
     wrong = ((found < 0) != (target < 0)).float().mean().detach()
     return Losses(distance, sharp, material, size, torch.zeros_like(size), blending, wrong)
 

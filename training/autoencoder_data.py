@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import torch
 
-from gan3d_core.generators.textured import TRUNCATION
+from gan3d_core.generators.coded import TRUNCATION
 
 from .data.store import Dataset
 

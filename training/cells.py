@@ -13,7 +13,8 @@ import torch
 from scipy.spatial import cKDTree
 
 from gan3d_core.field import lattice
-from gan3d_core.generators.textured import MATERIAL_CHANNELS, Planes, TexturedGenerator
+from gan3d_core.generators.coded import MATERIAL_CHANNELS, Features
+from gan3d_core.generators.textured import TexturedGenerator
 from gan3d_core.generators.volume_encoder import space_to_depth
 
 from .autoencoder_data import AutoencoderData
@@ -34,7 +35,7 @@ def crossed(values: torch.Tensor) -> torch.Tensor:
     return (values.amin(1, keepdim=True) < 0) & (values.amax(1, keepdim=True) >= 0)
 
 
-def generated(generator: TexturedGenerator, planes: Planes) -> torch.Tensor:
+def generated(generator: TexturedGenerator, planes: Features) -> torch.Tensor:
     """What the critic sees of generated shapes, differentiable in planes and weights.
 
     Returns:

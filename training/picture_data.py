@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from gan3d_core.errors import DatasetError
-from gan3d_core.generators.textured import TRUNCATION
+from gan3d_core.generators.coded import TRUNCATION
 
 from .data.store import Dataset
 from .data.views import stored_cameras

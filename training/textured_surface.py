@@ -16,7 +16,8 @@ import torch
 
 from gan3d_core.errors import TrainingError
 from gan3d_core.field import cell_centres, lattice
-from gan3d_core.generators.textured import TRUNCATION, Planes, TexturedGenerator, reach
+from gan3d_core.generators.coded import TRUNCATION, Features, reach
+from gan3d_core.generators.textured import TexturedGenerator
 
 from .isosurface import corners_of_crossed_cells, scattered_isosurface
 from .rendering.antialias import outline_blend
@@ -56,7 +57,7 @@ class Pictures(NamedTuple):
         return Pictures(premultiplied + 0.5 * (1 - silhouette), silhouette)
 
 
-def coarse_distance(generator: TexturedGenerator, planes: Planes, cells: int) -> torch.Tensor:
+def coarse_distance(generator: TexturedGenerator, planes: Features, cells: int) -> torch.Tensor:
     """(N, cells, cells, cells) distances at the centres of the cells."""
     points = torch.as_tensor(lattice(cells), device=planes.geometry.device).reshape(cells, -1, 3)
     if generator.symmetric and cells % 2 == 0:
@@ -68,7 +69,7 @@ def coarse_distance(generator: TexturedGenerator, planes: Planes, cells: int) ->
 
 
 def surfaces(
-    generator: TexturedGenerator, planes: Planes, resolution: Resolution, coarse: torch.Tensor
+    generator: TexturedGenerator, planes: Features, resolution: Resolution, coarse: torch.Tensor
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """The meshes (V, 3), (F, 3) of N shapes, differentiable in planes and weights.
 
@@ -111,7 +112,7 @@ def surfaces(
     return meshes
 
 
-def at_points(function, planes: Planes, points: list[torch.Tensor]) -> list[torch.Tensor]:
+def at_points(function, planes: Features, points: list[torch.Tensor]) -> list[torch.Tensor]:
     """Evaluate `function(planes, (N, P, 3))` at as many points for every shape as it asks for: the rest is padding."""
     longest = max(1, *(len(one) for one in points))
     padded = torch.stack([torch.nn.functional.pad(one, (0, 0, 0, longest - len(one))) for one in points])
@@ -121,7 +122,7 @@ def at_points(function, planes: Planes, points: list[torch.Tensor]) -> list[torc
 
 def pictures(
     generator: TexturedGenerator,
-    planes: Planes,
+    planes: Features,
     meshes: list[tuple[torch.Tensor, torch.Tensor]],
     cameras: Cameras,
     size: int,

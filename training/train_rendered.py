@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from gan3d_core.errors import TrainingError
-from gan3d_core.generators.textured import TRUNCATION, Planes, TexturedGenerator
+from gan3d_core.generators.coded import TRUNCATION, Features
+from gan3d_core.generators.textured import TexturedGenerator
 
 from . import averaging, loop, objectives
 from .data.store import Dataset
@@ -194,8 +195,8 @@ class RenderedTrainer:
             raise TrainingError("The generator could not be begun as a sphere.", "Give it more channels or width.")
         self.average.load_state_dict(self.generator.state_dict())
 
-    def _planes(self, count: int) -> tuple[Planes, torch.Tensor]:
-        """Planes of drawn codes, and their labels; styles are mixed in some batches."""
+    def _planes(self, count: int) -> tuple[Features, torch.Tensor]:
+        """Features of drawn codes, and their labels; styles are mixed in some batches."""
         z = torch.randn((2, count, self.latent_size), generator=self.noise).to(self.device)
         label = torch.randint(len(self.categories), (count,), generator=self.noise).to(self.device)
         mix, where = torch.rand(2, generator=self.noise).tolist()

@@ -8,7 +8,8 @@ import torch
 from small import TEXTURED, Balls
 
 from gan3d_core.field import lattice
-from gan3d_core.generators.textured import TRUNCATION, TexturedGenerator
+from gan3d_core.generators.coded import TRUNCATION
+from gan3d_core.generators.textured import TexturedGenerator
 from training import cells, textured_surface
 from training.autoencoder_data import AutoencoderData
 from training.cells import CELLS, CHANNELS, SOFTNESS, CellData, crossed, generated, space_to_depth

@@ -14,7 +14,7 @@ from small import TEXTURED
 from gan3d_core import checkpoints, generators, latent
 from gan3d_core.errors import DatasetError, TrainingError
 from gan3d_core.field import lattice
-from gan3d_core.generators.textured import TRUNCATION, Codes, Planes
+from gan3d_core.generators.coded import TRUNCATION, Codes, Features
 from training import export
 from training.data.record import RecordSettings
 from training.data.store import Dataset
@@ -57,14 +57,14 @@ class Ball:
     def __init__(self, radii: torch.Tensor, colours: torch.Tensor, symmetric: bool) -> None:
         self.radii, self.colours, self.symmetric = radii, colours, symmetric
 
-    def planes(self) -> Planes:
+    def planes(self) -> Features:
         codes = Codes(self.radii[:, None], self.radii[:, None])
-        return Planes(codes, torch.zeros(len(self.radii), 3, 1, 1, 1), torch.zeros(len(self.radii), 3, 1, 1, 1))
+        return Features(codes, torch.zeros(len(self.radii), 3, 1, 1, 1), torch.zeros(len(self.radii), 3, 1, 1, 1))
 
-    def distance(self, planes: Planes, points: torch.Tensor) -> torch.Tensor:
+    def distance(self, planes: Features, points: torch.Tensor) -> torch.Tensor:
         return (points.norm(dim=-1) - self.radii[:, None]).clamp(-TRUNCATION, TRUNCATION)
 
-    def material(self, planes: Planes, points: torch.Tensor) -> torch.Tensor:
+    def material(self, planes: Features, points: torch.Tensor) -> torch.Tensor:
         return self.colours[:, None].expand(-1, points.shape[1], -1)
 
 
