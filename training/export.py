@@ -13,6 +13,7 @@ from torch import nn
 from gan3d_core.checkpoints import CheckpointConfig, write_config
 from gan3d_core.errors import Gan3DError, TrainingError
 from gan3d_core.files import atomic_path, write_text
+from gan3d_core.generators.coded import CodedGenerator
 
 from .configuration import fill
 from .run_folder import read_run
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             weights_sha256="",
             truncation=options.truncation,
             resolution=options.resolution,
-            textured=architecture[0] == "textured",
+            textured=issubclass(type(generator), CodedGenerator),
             draws=options.draws,
             rank=options.rank,
         )
@@ -79,9 +80,9 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
     if recipe["kind"] == "codes":
         settings = fill(CodesRecipe, recipe)
         autoencoder = load_autoencoder(Path(settings.autoencoder), "cpu")
-        codes = CodesTrainer(settings, generator_options(autoencoder))
+        codes = CodesTrainer(settings, autoencoder.recipe.architecture, generator_options(autoencoder))
         codes.restore(state)
-        return assemble(autoencoder, codes), recipe, ("textured", codes.options), "normal"
+        return assemble(autoencoder, codes), recipe, (codes.architecture, codes.options), "normal"
     if recipe["kind"] == "rendered":
         from .train_rendered import RenderedRecipe, RenderedTrainer
 

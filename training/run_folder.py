@@ -65,6 +65,7 @@ class RunFolder:
 
     def __init__(self, path: Path, recipe: dict[str, Any]) -> None:
         self.path = path
+        recipe = json.loads(json.dumps(recipe))  # as it would be read back: tuples are lists there
         there = path / "recipe.json"
         if there.exists():
             old = json.loads(there.read_text("utf-8"))

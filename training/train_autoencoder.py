@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gan3d_core.generators.textured import Codes, TexturedGenerator
+from gan3d_core.generators import build
+from gan3d_core.generators.coded import Codes
 
 from . import averaging, loop
 from .autoencoder import ShapeEncoder, draw, reconstruction_losses
@@ -30,7 +31,9 @@ class AutoencoderRecipe:
     category: str
     """Which shapes of the dataset."""
     options: dict[str, Any]
-    """Of the `textured` architecture."""
+    """Of the architecture."""
+    architecture: str = "textured"
+    """`textured` or `latent_volume`."""
     steps: int = 6000
     """Optimiser steps."""
     batch: int = 16
@@ -70,7 +73,7 @@ class AutoencoderTrainer:
     def __init__(self, recipe: AutoencoderRecipe, device: str) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.step = recipe, device, 0
-        self.generator = TexturedGenerator(**recipe.options).to(device)
+        self.generator = build(recipe.architecture, recipe.options).to(device)
         self.encoder = ShapeEncoder(self.generator, recipe.encoder_width).to(device)
         self.generator_ema = copy.deepcopy(self.generator).requires_grad_(False)
         self.encoder_ema = copy.deepcopy(self.encoder).requires_grad_(False)

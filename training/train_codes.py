@@ -16,13 +16,16 @@ import torch
 from torch import nn
 
 from gan3d_core.errors import TrainingError
-from gan3d_core.generators.textured import Codes, Mapping, TexturedGenerator
+from gan3d_core.generators import build
+from gan3d_core.generators.coded import CodedGenerator, Codes, Mapping
+from gan3d_core.generators.latent_volume import LatentVolumeGenerator, PrincipalDrawer
 
 from . import averaging, loop, objectives
 from .autoencoder_data import AutoencoderData
 from .configuration import fill
 from .data.store import Dataset
-from .regularisers import gradient_penalty
+from .discriminators.codes import GROUP, CellCritic, CellTrunk, CodeCritic
+from .regularisers import gradient_penalty, r1_penalty
 from .run_folder import RunFolder, read_run
 from .sheets import field_sheet
 from .train_autoencoder import AutoencoderRecipe, AutoencoderTrainer
@@ -50,12 +53,29 @@ class CodesRecipe:
     beta2: float = 0.9
     objective: str = "wasserstein"
     penalty_weight: float = 10.0
-    """λ of the gradient penalty."""
+    """λ of the gradient penalty, 0 for none."""
+    r1_weight: float = 0.0
+    """γ of R1, 0 for none; a critic step computes it once in `r1_every`, with so many times the weight."""
+    r1_every: int = 8
     critic_width: int = 256
+    """Of the perceptron on codes that are vectors."""
+    critic_widths: tuple[int, ...] = (64, 128)
+    """Of the convolutions on codes that are grids of cells, at half as many cells, at a quarter, … down to 4."""
+    components: int = 0
+    """Draw such grids as sums of so many principal directions of the codes, by a perceptron; 0 draws them by
+    convolutions."""
+    drawer_widths: tuple[int, ...] = (128, 96)
+    """Of the convolutions that draw such grids, at 4 cells, at 8, … up to half of all."""
+    autocast: bool = False
+    """bfloat16 convolutions, if there are any: for CUDA, and for CPUs with AMX or AVX-512 BF16."""
     mapping_width: int = 256
     mapping_layers: int = 4
     posterior_noise: float = 1.0
     """How much of the encoder's own uncertainty is added to the real codes: it fills the gaps between them."""
+    instance_noise: float = 0.0
+    """How much of that uncertainty the critic sees on real and drawn codes alike (C. K. Sønderby et al.: Amortised MAP
+    Inference for Image Super-Resolution, ICLR 2017, section 3.2.1), so that it cannot judge by what the decoder would
+    not notice."""
     darkest: float = 1.0
     """Shapes of which a larger share than this is near black lend nothing to the surfaces; their form is learned."""
     texture_shuffle: float = 0.5
@@ -70,46 +90,34 @@ class CodesRecipe:
     threads: int = 0
 
 
-class CodeCritic(nn.Module):
-    """A perceptron on codes that also sees how much its batch varies (minibatch standard deviation, Karras et al. 2018,
-    section 3), against collapse. Groups of 8 share one figure, so that the gradient penalty stays nearly per sample."""
-
-    GROUP = 8
-
-    def __init__(self, code_size: int, width: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(code_size + 1, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, width),
-            nn.LeakyReLU(0.2),
-            nn.Linear(width, 1),
-        )
-
-    def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """(N, code_size), N a multiple of 8, to (N,)."""
-        groups = codes.unflatten(0, (-1, self.GROUP))
-        spread = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean(-1)
-        spread = spread[:, None, None].expand(-1, self.GROUP, 1).flatten(0, 1)
-        return self.layers(torch.cat([codes, spread], 1))[:, 0]
-
-
 class Mappings(nn.Module):
-    """The two mapping networks of a `TexturedGenerator`, as one network from z to both codes side by side."""
+    """The two mapping networks of a `CodedGenerator`, as one network from z to both codes side by side."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, whole: CodedGenerator) -> None:
         super().__init__()
-        whole = TexturedGenerator(**options)
         self.texture_latent, self.geometry_code = whole.texture_latent, whole.geometry_code
         self.geometry: Mapping = whole.geometry_mapping
         self.texture: Mapping = whole.texture_mapping
+        self.summary = whole.summary
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """(N, latent_size) to (N, geometry_code + texture_code); as `TexturedGenerator.map`, but standardised."""
-        geometry = self.geometry.layers(z[:, : -self.texture_latent])
-        return torch.cat([geometry, self.texture.layers(torch.cat([z[:, -self.texture_latent :], geometry], 1))], 1)
+        """(N, latent_size) to (N, geometry_code + texture_code); as `CodedGenerator.map`, but standardised.
+
+        A code that is drawn along principal directions is given as what it is along them.
+        """
+        z_shape, z_surface = z[:, : -self.texture_latent], z[:, -self.texture_latent :]
+        if self.principal is None:
+            code = shape = self.geometry.layers(z_shape)
+        else:
+            shape = self.principal.layers(z_shape)
+            code = self.principal.across(shape)
+        surface = self.texture.layers(torch.cat([z_surface, self.summary(code)], 1))
+        return torch.cat([shape, surface], 1)
+
+    @property
+    def principal(self) -> PrincipalDrawer | None:
+        """What draws along principal directions, if anything does."""
+        return self.geometry.layers if isinstance(self.geometry.layers, PrincipalDrawer) else None
 
 
 def load_autoencoder(run: Path, device: str) -> AutoencoderTrainer:
@@ -135,7 +143,7 @@ class CodesTrainer:
 
     Args:
         recipe: settings.
-        options: of the generator that the mappings are for.
+        architecture, options: of the generator that the mappings are for.
         mean, log_variance: of the encoder for every shape; None to restore a run whose codes are not needed.
         surfaces: which of them have a texture to learn from; None for all.
         device: where to train.
@@ -144,37 +152,59 @@ class CodesTrainer:
     def __init__(
         self,
         recipe: CodesRecipe,
+        architecture: str,
         options: dict[str, Any],
         mean: Codes | None = None,
         log_variance: Codes | None = None,
         surfaces: torch.Tensor | None = None,
         device: str = "cpu",
     ) -> None:
-        if recipe.batch % CodeCritic.GROUP:
-            raise TrainingError(f"batch must be a multiple of {CodeCritic.GROUP}.", "Use 64, 128, 256, …")
+        if recipe.batch % GROUP:
+            raise TrainingError(f"batch must be a multiple of {GROUP}.", "Use 64, 128, 256, …")
         torch.manual_seed(recipe.seed)
         self.recipe, self.step, self.device = recipe, 0, device
         own = {"mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers, "rounds": recipe.rounds}
         self.options = {**options, **own}
+        if architecture == "latent_volume":
+            self.options |= {"drawer_widths": list(recipe.drawer_widths), "components": recipe.components}
         self.objective = objectives.find(recipe.objective)
-        self.mapping = Mappings(self.options).to(device)
-        whole = TexturedGenerator(**options)
+        self.architecture = architecture
+        whole = build(architecture, self.options)
+        self.mapping = Mappings(whole).to(device)
+        self.cellular = isinstance(whole, LatentVolumeGenerator)
         self.latent_size, code_size = whole.latent_size, whole.geometry_code + whole.texture_code
         self.centre, self.scale = torch.zeros(code_size), torch.ones(code_size)
+        self.plain: tuple[torch.Tensor, torch.Tensor] | None = None
+        self.cut = whole.geometry_code
         if mean is not None and log_variance is not None:
             self.surfaces = torch.ones(len(mean), dtype=torch.bool) if surfaces is None else surfaces.cpu()
             both = torch.cat([mean.geometry, mean.texture], 1)
-            spread = recipe.posterior_noise * (0.5 * torch.cat([log_variance.geometry, log_variance.texture], 1)).exp()
+            spread = (0.5 * torch.cat([log_variance.geometry, log_variance.texture], 1)).exp()
             # Standardised per entry, the noise included: some entries of a code are hardly more than that, and the
             # critic should see them all at one scale.
             cut = mean.geometry.shape[1]
             parts = both[:, :cut], both[self.surfaces, cut:]
-            noise = spread[:, :cut], spread[self.surfaces, cut:]
+            noise = [recipe.posterior_noise * part for part in (spread[:, :cut], spread[self.surfaces, cut:])]
             self.centre = torch.cat([part.mean(0) for part in parts])
             scales = [(p.var(0) + n.square().mean(0)).sqrt() for p, n in zip(parts, noise, strict=True)]
+            if self.cellular:  # one scale for a channel: a cell in which there never is anything should stay small
+                per = scales[0].square().unflatten(0, (whole.code_channels, -1))
+                scales[0] = per.mean(1, keepdim=True).sqrt().expand_as(per).flatten()
             self.scale = torch.cat(scales).clamp_min(1e-3)
-            self.codes, self.spread = (both - self.centre) / self.scale, spread / self.scale
-        self.critic = CodeCritic(code_size, recipe.critic_width).to(device)
+            self.plain = both, spread
+            if self.mapping.principal is not None:
+                self.mapping.principal.follow(((both - self.centre) / self.scale)[:, :cut])
+            self._standardise()
+        self.critic: nn.Module
+        if self.mapping.principal is not None:
+            self.cut = recipe.components
+            self.critic = CodeCritic(self.cut + whole.texture_code, recipe.critic_width)
+        elif self.cellular:
+            trunk = CellTrunk(whole.code_channels, whole.cells, recipe.critic_widths)
+            self.critic = CellCritic(trunk, whole.texture_code)
+        else:
+            self.critic = CodeCritic(code_size, recipe.critic_width)
+        self.critic.to(device)
         self.average = copy.deepcopy(self.mapping).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
         self.mapping_optimiser = torch.optim.Adam(self.mapping.parameters(), recipe.learning_rate, betas)
@@ -192,39 +222,72 @@ class CodesTrainer:
         for name in self._NETWORKS:
             getattr(self, name).load_state_dict(state[name])
         self.step, self.centre, self.scale = state["step"], state["centre"], state["scale"]
+        self._standardise()  # shapes may have come to the dataset since, and the networks know the first scale
         self.noise.set_state(state["noise"])
 
     def _draw(self, *size: int) -> torch.Tensor:
         return torch.randn(size, generator=self.noise).to(self.device)
 
-    def _real(self) -> torch.Tensor:
-        count, cut = self.recipe.batch, self.mapping.geometry_code
-        shape = torch.randint(len(self.codes), (count,), generator=self.noise)
+    def _standardise(self) -> None:
+        if self.plain is None:
+            return
+        codes, spread = (self.plain[0] - self.centre) / self.scale, self.plain[1] / self.scale
+        principal, cut = self.mapping.principal, self.mapping.geometry_code
+        if principal is not None:
+            # Variances of independent entries add up along a direction by the squares of its own.
+            along = (spread[:, :cut].square() @ principal.directions.T.square()).sqrt() / principal.scale
+            codes = torch.cat([principal.along(codes[:, :cut]), codes[:, cut:]], 1)
+            spread = torch.cat([along, spread[:, cut:]], 1)
+        self.codes, self.spread = codes, spread
+
+    def _pairs(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """A batch of indices: whose shape, and whose surface it is shown with."""
+        count = self.recipe.batch
+        shape = torch.randint(len(self.surfaces), (count,), generator=self.noise)
         lent = self.surfaces.nonzero()[:, 0]
         surface = lent[torch.randint(len(lent), (count,), generator=self.noise)]
         shuffled = torch.rand(count, generator=self.noise) < self.recipe.texture_shuffle
-        surface = torch.where(shuffled | ~self.surfaces[shape], surface, shape).to(self.device)
-        shape = shape.to(self.device)
-        codes = torch.cat([self.codes[shape, :cut], self.codes[surface, cut:]], 1)
-        spread = torch.cat([self.spread[shape, :cut], self.spread[surface, cut:]], 1)
-        return codes + spread * self._draw(count, self.codes.shape[1])
+        surface = torch.where(shuffled | ~self.surfaces[shape], surface, shape)
+        return shape.to(self.device), surface.to(self.device)
+
+    def _real(self) -> torch.Tensor:
+        shape, surface = self._pairs()
+        share = (self.recipe.posterior_noise**2 + self.recipe.instance_noise**2) ** 0.5
+        codes = torch.cat([self.codes[shape, : self.cut], self.codes[surface, self.cut :]], 1)
+        return codes + share * self._uncertainty(shape, surface)
+
+    def _uncertainty(self, shape: torch.Tensor, surface: torch.Tensor) -> torch.Tensor:
+        """Noise as the encoder has it of these shapes."""
+        spread = torch.cat([self.spread[shape, : self.cut], self.spread[surface, self.cut :]], 1)
+        return spread * self._draw(*spread.shape)
+
+    def _fake(self) -> torch.Tensor:
+        made = self.mapping(self._draw(self.recipe.batch, self.latent_size))
+        if not self.recipe.instance_noise:
+            return made
+        return made + self.recipe.instance_noise * self._uncertainty(*self._pairs())
 
     def train_step(self) -> dict[str, float]:
         recipe = self.recipe
-        for _ in range(recipe.critic_steps):
+        for turn in range(recipe.critic_steps):
             real = self._real()
-            with torch.no_grad():
-                fake = self.mapping(self._draw(recipe.batch, self.latent_size))
-            # One share per group: the minibatch statistic belongs to a group, and so must the line.
-            mix = torch.rand(recipe.batch // CodeCritic.GROUP, generator=self.noise).to(real)
-            mix = mix.repeat_interleave(CodeCritic.GROUP)
-            loss = self.objective.critic(self.critic(real), self.critic(fake))
-            total = loss + recipe.penalty_weight * gradient_penalty(self.critic, real, fake, mix)
+            with torch.no_grad(), self._precision():
+                fake = self._fake()
+            with self._precision():
+                loss = self.objective.critic(self.critic(real), self.critic(fake))
+            total = loss
+            if recipe.penalty_weight:
+                # One share per group: the minibatch statistic belongs to a group, and so must the line.
+                mix = torch.rand(recipe.batch // GROUP, generator=self.noise).to(real).repeat_interleave(GROUP)
+                total = total + recipe.penalty_weight * gradient_penalty(self.critic, real, fake, mix)
+            if recipe.r1_weight and (self.step * recipe.critic_steps + turn) % recipe.r1_every == 0:
+                total = total + recipe.r1_weight * recipe.r1_every * r1_penalty(self.critic, real)
             self.critic_optimiser.zero_grad(set_to_none=True)
             total.backward()
             self.critic_optimiser.step()
-        made = self.mapping(self._draw(recipe.batch, self.latent_size))
-        generator_loss = self.objective.generator(self.critic(made))
+        with self._precision():
+            made = self._fake()
+            generator_loss = self.objective.generator(self.critic(made))
         loop.check(generator_loss, "loss", self.step)
         self.mapping_optimiser.zero_grad(set_to_none=True)
         generator_loss.backward()
@@ -236,6 +299,9 @@ class CodesTrainer:
             "fake_spread": float(made.detach().std(0).mean()),
             "real_spread": float(real.std(0).mean()),
         }
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.autocast)
 
     def finished_mappings(self) -> Mappings:
         """The averaged mappings, whose output is back in the autoencoder's own scale."""
@@ -252,9 +318,9 @@ def generator_options(autoencoder: AutoencoderTrainer) -> dict[str, Any]:
     return {**autoencoder.recipe.options, "encoder_width": autoencoder.recipe.encoder_width}
 
 
-def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> TexturedGenerator:
+def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> CodedGenerator:
     """The generator to ship: the codes' mappings before the autoencoder's averaged planes and heads."""
-    generator = TexturedGenerator(**codes.options).to(autoencoder.device)
+    generator = build(codes.architecture, codes.options).to(autoencoder.device)
     state = autoencoder.generator_ema.state_dict()
     state = {name: tensor for name, tensor in state.items() if "_mapping." not in name}
     if generator.encoder is not None:
@@ -302,7 +368,7 @@ def teachers(data: AutoencoderData, only: str, darkest: float) -> tuple[np.ndarr
     return shapes, surfaces
 
 
-def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> TexturedGenerator:
+def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> CodedGenerator:
     """Train until `recipe.steps`, going on from the run's snapshot if there is one. Ctrl-C saves and stops.
 
     Returns:
@@ -318,7 +384,15 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> T
     mean, log_variance = autoencoder.codes(data)
     shapes, surfaces = (torch.from_numpy(part) for part in teachers(data, recipe.only, recipe.darkest))
     mean, log_variance, surfaces = mean[shapes.to(device)], log_variance[shapes.to(device)], surfaces[shapes]
-    trainer = CodesTrainer(recipe, generator_options(autoencoder), mean.clone(), log_variance.clone(), surfaces, device)
+    trainer = CodesTrainer(
+        recipe,
+        autoencoder.recipe.architecture,
+        generator_options(autoencoder),
+        mean.clone(),
+        log_variance.clone(),
+        surfaces,
+        device,
+    )
     loop.restore(trainer, folder)
     shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0)).numpy()
 

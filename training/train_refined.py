@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from gan3d_core.errors import TrainingError
-from gan3d_core.generators.textured import Codes, Planes, TexturedGenerator
+from gan3d_core.generators.coded import Codes, Features
+from gan3d_core.generators.textured import TexturedGenerator
 
 from . import averaging, loop, objectives
 from .autoencoder import decoding_losses, draw
@@ -155,7 +156,7 @@ class RefinedTrainer:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.recipe.autocast)
 
-    def _synthesise(self, codes: Codes) -> Planes:
+    def _synthesise(self, codes: Codes) -> Features:
         with self._autocast():
             return self.generator.synthesise(codes)
 
@@ -228,12 +229,13 @@ def train_refined(recipe: RefinedRecipe, dataset: Path, run: Path, device: str) 
         DatasetError, TrainingError
     """
     loop.use_threads(recipe.threads)
-    start, before, (_, options), _ = load_run(Path(recipe.start))
+    start, before, (architecture, options), _ = load_run(Path(recipe.start))
     if before["kind"] != "codes":
         raise TrainingError(
             f"{recipe.start} is a run of kind {before['kind']!r}.", "Name a codes run: --set start=RUN."
         )
-    assert isinstance(start, TexturedGenerator)
+    if not isinstance(start, TexturedGenerator):
+        raise TrainingError(f"{recipe.start} is a run of {architecture!r}, not of 'textured'.", "Name another run.")
     recipe = dataclasses.replace(recipe, options=options)
     trainer = RefinedTrainer(recipe, device, start)
     folder = RunFolder(run, dataclasses.asdict(recipe))

@@ -26,6 +26,7 @@ CATALOGUE: dict[str, str] = {
     "mesh": "mesh:MeshGenerator",
     "multiview": "multiview:MultiViewGenerator",
     "textured": "textured:TexturedGenerator",
+    "latent_volume": "latent_volume:LatentVolumeGenerator",
     "conditional": "conditional:ConditionalGenerator",
 }
 

@@ -14,6 +14,18 @@ def space_to_depth(volumes: torch.Tensor) -> torch.Tensor:
     return split.permute(0, 2, 4, 6, 1, 3, 5).flatten(1, 3)
 
 
+def cells_to_channels(grid: torch.Tensor) -> torch.Tensor:
+    """(N, C, 2A, 2B, 2D) to (N, 8 C, A, B, D): the values of 2³ cells side by side."""
+    split = grid.unflatten(4, (-1, 2)).unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
+    return split.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
+
+
+def channels_to_cells(grid: torch.Tensor) -> torch.Tensor:
+    """(N, 8 C, A, B, D) to (N, C, 2A, 2B, 2D): the inverse of `cells_to_channels`."""
+    split = grid.unflatten(1, (-1, 2, 2, 2)).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return split.flatten(6, 7).flatten(4, 5).flatten(2, 3)
+
+
 class VolumeEncoder(nn.Module):
     """A grid → mean and log-variance of a code: strided convolutions from 32³ to 4³, then one linear layer.
 

@@ -18,6 +18,19 @@ TEXTURED: dict[str, Any] = {
     "mapping_width": 16,
 }
 
+LATENT_VOLUME: dict[str, Any] = {
+    "latent_size": 12,
+    "texture_latent": 4,
+    "cells": 8,
+    "code_channels": 2,
+    "texture_code": 4,
+    "widths": [16, 8, 8],
+    "drawer_widths": [8],
+    "head_width": 16,
+    "mapping_width": 16,
+    "palette": 0,
+}
+
 
 class Balls:
     """A dataset of balls in memory, as far as `AutoencoderData` asks: the upper half is red, the lower one green; of

@@ -9,10 +9,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from small import TEXTURED, Balls
+from small import LATENT_VOLUME, TEXTURED, Balls
 
+from gan3d_core import generators
 from gan3d_core.errors import TrainingError
-from gan3d_core.generators.textured import Codes
+from gan3d_core.generators.coded import Codes
 from training import train_autoencoder as autoencoder_module
 from training import train_codes as codes_module
 from training import train_refined as refined_module
@@ -122,7 +123,7 @@ def test_surfaces_are_lent_by_those_that_have_one():
     mean = Codes(codes.expand(4, 8).contiguous(), codes.expand(4, 4).contiguous())
     silent = Codes(torch.full((4, 8), -60.0), torch.full((4, 4), -60.0))
     lends = torch.tensor([False, True, True, True])
-    trainer = CodesTrainer(dataclasses.replace(CODES, batch=4000), TEXTURED, mean, silent, lends)
+    trainer = CodesTrainer(dataclasses.replace(CODES, batch=4000), "textured", TEXTURED, mean, silent, lends)
     real = trainer._real() * trainer.scale + trainer.centre
     shape, surface = real[:, 0].round().int(), real[:, -1].round().int()
     assert set(shape.tolist()) == {0, 1, 2, 3}
@@ -130,3 +131,98 @@ def test_surfaces_are_lent_by_those_that_have_one():
     own = (shape == surface)[shape > 0].float().mean()
     assert float(own) == pytest.approx(0.5 + 0.5 / 3, abs=0.04)
     assert np.isclose(float((surface[shape == 0] == 2).float().mean()), 1 / 3, atol=0.06)
+
+
+def test_a_dataset_may_grow_under_a_run():
+    """Codes keep the scale that the networks know; what comes out of it is still the codes."""
+    silent = Codes(torch.full((6, 8), -60.0), torch.full((6, 4), -60.0))
+    mean = Codes(torch.arange(6.0)[:, None].expand(6, 8).clone(), torch.arange(6.0)[:, None].expand(6, 4).clone())
+    few = CodesTrainer(CODES, "textured", TEXTURED, mean[:3], silent[:3])
+    more = CodesTrainer(CODES, "textured", TEXTURED, mean, silent)
+    assert not torch.allclose(few.scale, more.scale)
+    more.restore(few.state())
+    assert torch.equal(few.scale, more.scale)
+    assert torch.allclose(more.codes * more.scale + more.centre, torch.cat([mean.geometry, mean.texture], 1), atol=1e-5)
+
+
+def test_a_channel_of_cells_has_one_scale():
+    """So a cell in which there never is anything stays near nothing, where a scale of its own would blow up noise."""
+    size = 2 * 8 * 8 * 4
+    mean = Codes(torch.zeros(6, size), torch.randn(6, 4, generator=torch.Generator().manual_seed(0)))
+    mean.geometry[:, 5] = torch.arange(6.0)
+    silent = Codes(torch.full((6, size), -60.0), torch.full((6, 4), -60.0))
+    recipe = dataclasses.replace(CODES, drawer_widths=(8,), critic_widths=(8,))
+    trainer = CodesTrainer(recipe, "latent_volume", LATENT_VOLUME, mean, silent)
+    first, second = trainer.scale[:size].chunk(2)
+    assert (first == first[0]).all()
+    assert float(first[0]) == pytest.approx(float(torch.arange(6.0).std()) / 16, rel=1e-4), "RMS over 256 cells"
+    assert (second == second[0]).all()
+    assert (trainer.codes[:, :size] != 0).sum() == 6
+
+
+def test_a_critic_sees_the_same_noise_on_both_sides():
+    mean = Codes(torch.randn(4, 8), torch.randn(4, 4))
+    unsure = Codes(torch.full((4, 8), 2 * np.log(0.5)), torch.full((4, 4), 2 * np.log(0.5)))
+
+    def spread(**changes: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of real and drawn codes about what they are without noise, in the codes' own units."""
+        recipe = dataclasses.replace(CODES, batch=8000, posterior_noise=0.0, **changes)
+        trainer = CodesTrainer(recipe, "textured", TEXTURED, mean, unsure)
+        state = trainer.noise.get_state()
+        codes, trainer.spread = trainer.spread, torch.zeros_like(trainer.spread)
+        still = []
+        for draw in (trainer._real, trainer._fake):
+            trainer.noise.set_state(state)
+            still.append(draw())
+        trainer.spread = codes
+        noisy = []
+        for draw in (trainer._real, trainer._fake):
+            trainer.noise.set_state(state)
+            noisy.append(draw())
+        real, fake = ((a - b) * trainer.scale for a, b in zip(noisy, still, strict=True))
+        return real.std(0), fake.std(0)
+
+    with torch.no_grad():
+        for side in spread(instance_noise=0.4):
+            assert torch.allclose(side, torch.full_like(side, 0.2), rtol=0.05)
+        for side in spread():
+            assert (side == 0).all()
+
+
+def test_codes_are_drawn_along_their_principal_directions():
+    """Directions are orthonormal, the codes' own, ordered by how much they differ; real codes and noise are seen along
+    them, and what is drawn along them is the generator's own code."""
+    size = 2 * 8 * 8 * 4
+    random = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn((size, 3), generator=random))[0].T
+    along = torch.randn((40, 3), generator=random) * torch.tensor([5.0, 2.0, 1.0])
+    mean = Codes(3.0 + along @ basis, torch.randn((40, 4), generator=random))
+    unsure = Codes(torch.full((40, size), 2 * np.log(0.5)), torch.full((40, 4), -60.0))
+    recipe = dataclasses.replace(CODES, components=3, posterior_noise=0.0, rounds=0)
+    trainer = CodesTrainer(recipe, "latent_volume", LATENT_VOLUME, mean, unsure)
+    drawer = trainer.mapping.principal
+    assert drawer is not None
+    assert torch.allclose(drawer.directions @ drawer.directions.T, torch.eye(3), atol=1e-5)
+    seen = trainer.codes[:, :3]
+    assert torch.allclose(torch.cov(seen.T) - torch.diag(seen.var(0)), torch.zeros(3, 3), atol=1e-4), "uncorrelated"
+    assert (seen.std(0).diff() < 0).all()
+    assert float(seen[:, 0].std()) == pytest.approx(1, rel=0.02)
+    back = drawer.across(seen) * trainer.scale[:size] + trainer.centre[:size]
+    assert torch.allclose(back, mean.geometry, atol=1e-3), "three directions hold them"
+    # 0.5 in every entry is 0.5 along any direction, after the scales: one of the channels, one of the first direction.
+    channel = torch.linalg.vector_norm(drawer.directions * (0.5 / trainer.scale[:size]), dim=1)
+    assert torch.allclose(trainer.spread[:, :3], (channel / drawer.scale).expand(40, -1), rtol=1e-4)
+    trainer.train_step()
+    z = torch.randn((2, 12), generator=random)
+    options = {**LATENT_VOLUME, "components": 3, "mapping_width": 16, "mapping_layers": 2}
+    generator = generators.build("latent_volume", options)
+    generator.geometry_mapping, generator.texture_mapping = (
+        trainer.finished_mappings().geometry,
+        trainer.finished_mappings().texture,
+    )
+    with torch.no_grad():
+        drawn = trainer.average(z)
+        codes = generator.map(z)
+        expected = drawer.across(drawn[:, :3]) * trainer.scale[:size] + trainer.centre[:size]
+        assert torch.allclose(codes.geometry, expected, atol=1e-4)
+        assert torch.allclose(codes.texture, drawn[:, 3:] * trainer.scale[size:] + trainer.centre[size:], atol=1e-4)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from small import TEXTURED
+from small import LATENT_VOLUME, TEXTURED
 
 from gan3d_core import checkpoints, generators, latent
 from gan3d_core.errors import DatasetError, TrainingError
@@ -189,14 +190,28 @@ def test_volumes_keep_where_the_surface_lies(dataset):
     assert sum(matches) == count
 
 
-def test_from_an_autoencoder_to_a_checkpoint_that_generates(dataset, tmp_path):
-    """Autoencode, train the codes, export in 16 bit, load strictly: the field is that of the run."""
-    train_autoencoder(AUTOENCODER, dataset, tmp_path / "planes", "cpu")
+CELLS: dict[str, Any] = {
+    "penalty_weight": 0.0, "r1_weight": 1.0, "r1_every": 2, "objective": "non-saturating", "drawer_widths": (8,),
+    "critic_widths": (8,),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "changes"), [("textured", TEXTURED, {}), ("latent_volume", LATENT_VOLUME, CELLS)]
+)
+def test_from_an_autoencoder_to_a_checkpoint_that_generates(dataset, tmp_path, architecture, options, changes):
+    """Autoencode, train the codes, export in 16 bit, load strictly: the field is that of the run, one that was stopped
+    and gone on with."""
+    autoencoder = dataclasses.replace(AUTOENCODER, architecture=architecture, options=options)
+    train_autoencoder(autoencoder, dataset, tmp_path / "planes", "cpu")
     codes = CodesRecipe(
-        kind="codes", category="chair", autoencoder=str(tmp_path / "planes"), steps=3, batch=8, critic_width=16,
-        mapping_width=16, mapping_layers=2, snapshot_every=3, sheet_every=3, threads=1,
+        kind="codes", category="chair", autoencoder=str(tmp_path / "planes"), steps=4, batch=8, critic_width=16,
+        mapping_width=16, mapping_layers=2, snapshot_every=2, sheet_every=4, threads=1, rounds=1, **changes,
     )  # fmt: skip
+    train_codes(dataclasses.replace(codes, steps=2), dataset, tmp_path / "codes", "cpu")
     trained = train_codes(codes, dataset, tmp_path / "codes", "cpu")
+    whole = train_codes(codes, dataset, tmp_path / "whole", "cpu")
+    assert all(torch.equal(a, b) for a, b in zip(trained.parameters(), whole.parameters(), strict=True))
     (tmp_path / "card.md").write_text("# A test\n")
     arguments = [
         str(tmp_path / "codes"),
@@ -210,6 +225,7 @@ def test_from_an_autoencoder_to_a_checkpoint_that_generates(dataset, tmp_path):
     checkpoint = checkpoints.read(tmp_path / "shipped")
     loaded = generators.load(checkpoint)
     assert checkpoint.config.textured
+    assert checkpoint.config.architecture == architecture
     z = np.stack([latent.draw(5, 12, checkpoint.config.prior)])
     (a,), (b,) = trained.fields(z, 1.0), loaded.fields(z, 1.0)
     assert np.abs(a.values(32) - b.values(32)).max() < 2e-3

@@ -1,0 +1,102 @@
+"""Critics of an autoencoder's codes, vectors or grids of cells. They are not one of the four kinds that `train` pairs
+with generators: codes mean something to their own autoencoder only."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from gan3d_core.generators.volume_encoder import cells_to_channels
+
+GROUP = 8
+"""Samples that share one figure of how much they vary (minibatch standard deviation, Karras et al. 2018, section 3),
+against collapse; few, so that a gradient penalty stays nearly per sample."""
+
+
+def group_spread(codes: torch.Tensor) -> torch.Tensor:
+    """(N, S), N a multiple of 8, to (N, 1): the mean standard deviation within each group of 8."""
+    groups = codes.unflatten(0, (-1, GROUP))
+    spread = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean(-1)
+    return spread[:, None, None].expand(-1, GROUP, 1).flatten(0, 1)
+
+
+class CodeCritic(nn.Module):
+    """A perceptron on codes that also sees how much its batch varies."""
+
+    def __init__(self, code_size: int, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(code_size + 1, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """(N, code_size), N a multiple of 8, to (N,)."""
+        return self.layers(torch.cat([codes, group_spread(codes)], 1))[:, 0]
+
+
+class CellTrunk(nn.Module):
+    """Convolutions from a code of cells to one vector.
+
+    Args:
+        channels, cells: of the code: it is (channels, X, Y, Z), flattened.
+        widths: at half the resolution, at a quarter of it, … down to 4 cells along an axis.
+    """
+
+    def __init__(self, channels: int, cells: tuple[int, int, int], widths: Sequence[int] = (64, 128)) -> None:
+        super().__init__()
+        self.grid = (channels, *cells)
+        axes = [torch.linspace(-1, 1, n // 2) for n in cells]
+        self.place: torch.Tensor
+        self.register_buffer("place", torch.stack(torch.meshgrid(*axes, indexing="ij"))[None], persistent=False)
+        self.enter = nn.Conv3d(8 * channels + 3, widths[0], 3, padding=1)
+        self.within = nn.ModuleList(nn.Conv3d(width, width, 3, padding=1) for width in widths)
+        self.down = nn.ModuleList(
+            nn.Conv3d(before, after, 4, stride=2, padding=1) for before, after in itertools.pairwise(widths)
+        )
+        self.size = widths[-1] * math.prod(n // 2 ** len(widths) for n in cells)
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """(N, channels · X · Y · Z) to (N, size) in 32 bits."""
+        grid = cells_to_channels(codes.unflatten(1, self.grid))
+        grid = torch.cat([grid, self.place.expand(len(grid), -1, -1, -1, -1)], 1)
+        grid = F.leaky_relu(self.enter(grid), 0.2)
+        for within, down in zip(self.within, self.down, strict=False):
+            grid = F.leaky_relu(down(grid + F.leaky_relu(within(grid), 0.2)), 0.2)
+        # Weight gradients of so small a 16-bit convolution come out as NaN now and then on CPUs (torch 2.13).
+        with torch.autocast(grid.device.type, enabled=False):
+            grid = grid.float()
+            return (grid + F.leaky_relu(self.within[-1](grid), 0.2)).flatten(1)
+
+
+class CellCritic(nn.Module):
+    """A trunk on the code of a shape, then a perceptron that also sees the code of the surface.
+
+    Args:
+        trunk: of the shape's code.
+        texture_code: length of the surface's code, which follows it.
+        hidden: of the perceptron.
+    """
+
+    def __init__(self, trunk: CellTrunk, texture_code: int, hidden: int = 256) -> None:
+        super().__init__()
+        self.trunk, self.texture_code = trunk, texture_code
+        self.all = nn.Linear(trunk.size + 1, hidden)
+        self.texture = nn.Sequential(nn.Linear(texture_code, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, hidden))
+        self.rest = nn.Sequential(nn.LeakyReLU(0.2), nn.Linear(hidden, hidden), nn.LeakyReLU(0.2), nn.Linear(hidden, 1))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """(N, channels · X · Y · Z + texture_code), N a multiple of 8, to (N,)."""
+        shape, surface = codes[:, : -self.texture_code], codes[:, -self.texture_code :]
+        seen = self.all(torch.cat([self.trunk(shape), group_spread(shape)], 1))
+        return self.rest(seen.float() + self.texture(surface).float())[:, 0].float()
