@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             weights_sha256="",
             truncation=options.truncation,
             resolution=options.resolution,
-            textured=issubclass(type(generator), CodedGenerator),
+            textured=isinstance(generator, CodedGenerator),
             draws=options.draws,
             rank=options.rank,
         )

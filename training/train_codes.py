@@ -106,13 +106,15 @@ class Mappings(nn.Module):
         A code that is drawn along principal directions is given as what it is along them.
         """
         z_shape, z_surface = z[:, : -self.texture_latent], z[:, -self.texture_latent :]
-        if self.principal is None:
-            code = shape = self.geometry.layers(z_shape)
+        principal = self.principal
+        if principal is None:
+            shape = self.geometry.layers(z_shape)
+            known = self.summary(shape)
         else:
-            shape = self.principal.layers(z_shape)
-            code = self.principal.across(shape)
-        surface = self.texture.layers(torch.cat([z_surface, self.summary(code)], 1))
-        return torch.cat([shape, surface], 1)
+            shape = principal.layers(z_shape)
+            # A summary is linear, and the few directions are less to summarise than every code: a fifth of a step.
+            known = principal.scale * shape @ self.summary(principal.directions)
+        return torch.cat([shape, self.texture.layers(torch.cat([z_surface, known], 1))], 1)
 
     @property
     def principal(self) -> PrincipalDrawer | None:
@@ -171,7 +173,6 @@ class CodesTrainer:
         self.architecture = architecture
         whole = build(architecture, self.options)
         self.mapping = Mappings(whole).to(device)
-        self.cellular = isinstance(whole, LatentVolumeGenerator)
         self.latent_size, code_size = whole.latent_size, whole.geometry_code + whole.texture_code
         self.centre, self.scale = torch.zeros(code_size), torch.ones(code_size)
         self.plain: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -187,7 +188,8 @@ class CodesTrainer:
             noise = [recipe.posterior_noise * part for part in (spread[:, :cut], spread[self.surfaces, cut:])]
             self.centre = torch.cat([part.mean(0) for part in parts])
             scales = [(p.var(0) + n.square().mean(0)).sqrt() for p, n in zip(parts, noise, strict=True)]
-            if self.cellular:  # one scale for a channel: a cell in which there never is anything should stay small
+            if isinstance(whole, LatentVolumeGenerator):
+                # One scale for a channel: a cell in which there never is anything should stay small.
                 per = scales[0].square().unflatten(0, (whole.code_channels, -1))
                 scales[0] = per.mean(1, keepdim=True).sqrt().expand_as(per).flatten()
             self.scale = torch.cat(scales).clamp_min(1e-3)
@@ -199,7 +201,7 @@ class CodesTrainer:
         if self.mapping.principal is not None:
             self.cut = recipe.components
             self.critic = CodeCritic(self.cut + whole.texture_code, recipe.critic_width)
-        elif self.cellular:
+        elif isinstance(whole, LatentVolumeGenerator):
             trunk = CellTrunk(whole.code_channels, whole.cells, recipe.critic_widths)
             self.critic = CellCritic(trunk, whole.texture_code)
         else:

@@ -204,7 +204,8 @@ class CodedGenerator(nn.Module, abc.ABC):
         self.latent_size, self.texture_latent, self.symmetric = latent_size, texture_latent, symmetric
         self.geometry_code, self.texture_code = geometry_code, texture_code
         self.classes, self.rounds = classes, rounds
-        self.class_code = nn.Embedding(classes, self.CLASS_SIZE) if classes > 1 else None
+        self.label_size = self.CLASS_SIZE if classes > 1 else 0
+        self.class_code = nn.Embedding(classes, self.label_size) if self.label_size else None
         self.palette = Palette(texture_code, palette) if palette else None
         self.summary = summary or nn.Identity()
         self.size_head = nn.Linear(summary_size or geometry_code, 1)

@@ -260,10 +260,9 @@ class LatentVolumeGenerator(CodedGenerator):
             summary, summary.size,
         )  # fmt: skip
         self.cells, self.code_channels = grid, code_channels
-        label = self.CLASS_SIZE if classes > 1 else 0
-        known = texture_latent + label + summary.size
+        known = texture_latent + self.label_size + summary.size
         surface = lively(perceptron(known, texture_code, mapping_width, mapping_layers))
-        latent = latent_size - texture_latent + label
+        latent = latent_size - texture_latent + self.label_size
         drawer: nn.Module
         if components:
             drawer = PrincipalDrawer(latent, geometry_code, components, mapping_width, mapping_layers)
@@ -289,8 +288,7 @@ class LatentVolumeGenerator(CodedGenerator):
         return Features(codes, fine, coarse)
 
     def synthesise(self, codes: Codes, late: Codes | None = None, crossover: int = 0) -> Features:
-        coarse, fine = self.geometry_synthesis(codes.geometry)
-        return Features(codes, fine, coarse)
+        return self.shape_alone(codes)  # points read what is of the texture from its code
 
     def distance(self, planes: Features, points: torch.Tensor) -> torch.Tensor:
         where = self._where(points)

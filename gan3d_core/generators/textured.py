@@ -88,9 +88,9 @@ class TexturedGenerator(CodedGenerator):
         if any(width % 8 for width in (*channels, *texture_channels)):
             raise ValueError("plane widths must be multiples of 8")
         super().__init__(latent_size, texture_latent, geometry_code, texture_code, symmetric, classes, palette, rounds)
-        label = self.CLASS_SIZE if classes > 1 else 0
-        shape = perceptron(latent_size - texture_latent + label, geometry_code, mapping_width, mapping_layers)
-        known = texture_latent + label + geometry_code
+        latent = latent_size - texture_latent + self.label_size
+        shape = perceptron(latent, geometry_code, mapping_width, mapping_layers)
+        known = texture_latent + self.label_size + geometry_code
         surface = perceptron(known, texture_code, mapping_width, mapping_layers)
         self.geometry_mapping = Mapping(shape, geometry_code)
         self.texture_mapping = Mapping(surface, texture_code)

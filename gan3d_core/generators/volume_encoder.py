@@ -10,8 +10,7 @@ from torch import nn
 
 def space_to_depth(volumes: torch.Tensor) -> torch.Tensor:
     """(N, 2A, 2B, 2C) to (N, 8, A, B, C): the 2³ values of each cell, x slowest."""
-    split = volumes.unflatten(1, (-1, 2)).unflatten(3, (-1, 2)).unflatten(5, (-1, 2))
-    return split.permute(0, 2, 4, 6, 1, 3, 5).flatten(1, 3)
+    return cells_to_channels(volumes[:, None])
 
 
 def cells_to_channels(grid: torch.Tensor) -> torch.Tensor:
