@@ -49,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("recipe", help="name of a recipe in training/recipes, or path of a .toml file")
     parser.add_argument("dataset", help="folder made by python -m training.prepare")
     parser.add_argument("run", help="folder for snapshots, metrics and sheets; one that is there is gone on with")
-    parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="override fields of the recipe")
+    parser.add_argument(
+        "--set", nargs="*", action="extend", default=[], metavar="KEY=VALUE", help="override fields of the recipe"
+    )
     parser.add_argument("--device", default="auto", help="auto, cuda, mps or cpu")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved recipe and stop")
     return parser

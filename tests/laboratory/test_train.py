@@ -312,6 +312,15 @@ def test_overrides():
         override({}, ["steps"])
 
 
+def test_settings_may_be_given_one_by_one(capsys):
+    together = ["chair-3dgan-cpu", "data", "run", "--dry-run", "--set", "steps=7", "batch=8"]
+    assert main(together) == 0
+    said = capsys.readouterr().out
+    assert main([*together[:4], "--set", "steps=7", "--set", "batch=8"]) == 0
+    assert capsys.readouterr().out == said
+    assert json.loads(said)["steps"] == 7
+
+
 def test_not_a_number_stops_the_run(dataset):
     trainer = GanTrainer(GAN, "cpu")
     with torch.no_grad():
