@@ -50,6 +50,8 @@ class Losses:
     divergence: torch.Tensor
     blending: torch.Tensor
     """Entropy of the shares of the palette, nats per point: 0 where every point is of one material."""
+    mottling: torch.Tensor
+    """Error of how much the palette's materials are mottled."""
     sign_errors: torch.Tensor
     """Share of the drawn points on the wrong side; not part of the loss."""
 
@@ -57,7 +59,7 @@ class Losses:
         self, sharp_weight: float = 0.5, material_weight: float = 1.0, blending_weight: float = 0.01
     ) -> torch.Tensor:
         """The sum of what the decoder is to blame for."""
-        surface = material_weight * self.material + blending_weight * self.blending
+        surface = material_weight * (self.material + self.mottling) + blending_weight * self.blending
         return self.distance + sharp_weight * self.sharp + surface + 0.1 * self.size
 
 
@@ -115,14 +117,18 @@ def decoding_losses(generator: CodedGenerator, planes: Features, batch: Batch, n
     materials, shares = generator.mixture(planes, at)
     known = batch.known / batch.known.sum().clamp_min(1)
     material = ((materials - batch.surface_material).abs().mean(2) * known).sum()
-    blending = torch.zeros_like(material)
-    if shares is not None:
+    blending = mottling = torch.zeros_like(material)
+    if shares is not None and generator.palette is not None:
         # The logarithm of a share that has become zero would have no gradient but NaN.
         blending = -((shares * shares.clamp_min(1e-6).log()).sum(2) * known).sum()
+        # How much there is of it is a matter of a material, not of where one ends.
+        amount = generator.palette.mottling(planes.codes.texture, shares.detach())
+        if amount is not None:
+            mottling = ((amount - batch.mottling).abs() * known).sum()
 
     size = F.smooth_l1_loss(generator.log_size(planes.codes), batch.log_size)
     wrong = ((found < 0) != (target < 0)).float().mean().detach()
-    return Losses(distance, sharp, material, size, torch.zeros_like(size), blending, wrong)
+    return Losses(distance, sharp, material, size, torch.zeros_like(size), blending, mottling, wrong)
 
 
 def _divergence(mean: torch.Tensor, log_variance: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,9 @@ there, and no light would show a darker part."""
 UNKNOWN = 8
 """Below this in all three channels a base colour is taken for one that could not be baked, as nothing is so black, and
 nothing is learned from it."""
+MEDIAN_OF_NORMAL = 0.6745
+"""Median of the absolute value of a standard normal number: an absolute error is least at a median, and what is wanted
+of mottling is its standard deviation."""
 
 
 @dataclasses.dataclass
@@ -38,6 +41,8 @@ class Batch:
     """(B,) logarithm of the longest side in metres."""
     known: torch.Tensor
     """(B, S) one where a point's material can be learned from, else zero (a missing texture, voxels, a failed bake)."""
+    mottling: torch.Tensor
+    """(B, S) how far base colour lies from its mean in that cell of 32³, as a standard deviation."""
 
     def to(self, device: str) -> Batch:
         return Batch(**{field.name: getattr(self, field.name).to(device) for field in dataclasses.fields(self)})
@@ -97,22 +102,30 @@ class AutoencoderData:
         near, _ = draw(self.near, self.points - self.points // 4)
         volume, _ = draw(self.volume, self.points // 4)
         surface, columns = draw(self.surface, self.surface_points)
+        own = self.material[rows, columns].astype(np.float32) / 255
+        around = self.material_grid[rows, :3, *_cell(surface).transpose(2, 0, 1)].astype(np.float32) / 255
         return Batch(
             distance,
             material,
             torch.from_numpy(near),
             torch.from_numpy(volume),
             torch.from_numpy(surface),
-            torch.from_numpy(self.material[rows, columns].astype(np.float32) / 255),
+            torch.from_numpy(own),
             torch.from_numpy(self.log_size[index]),
             torch.from_numpy(self.known[rows, columns].astype(np.float32)),
+            torch.from_numpy(np.abs((own[..., :3] - around).mean(2)) / MEDIAN_OF_NORMAL),
         )
+
+
+def _cell(surface: np.ndarray) -> np.ndarray:
+    """Indices (…, 3) of the cells of the grid of materials in which points (…, 3 or more) are."""
+    return ((surface[..., :3].astype(np.float32) + 1) * (MATERIAL_GRID / 2)).astype(np.int64).clip(0, MATERIAL_GRID - 1)
 
 
 def _material_grid(surface: np.ndarray, material: np.ndarray) -> np.ndarray:
     """(6, G, G, G) uint8: the mean material of the surface points in each cell, and 255 where there are any."""
     size = MATERIAL_GRID
-    cell = ((surface[:, :3].astype(np.float32) + 1) * (size / 2)).astype(np.int64).clip(0, size - 1)
+    cell = _cell(surface)
     flat = (cell[:, 0] * size + cell[:, 1]) * size + cell[:, 2]
     count = np.bincount(flat, minlength=size**3)
     out = np.zeros((6, size**3), np.uint8)

@@ -16,6 +16,7 @@ from torch import nn
 
 from ..field import Field, Materials, lattice
 from .chunks import in_chunks
+from .solid_noise import solid_noise
 from .volume_encoder import space_to_depth
 
 TRUNCATION = 0.1
@@ -25,6 +26,8 @@ ENCODED = 64
 MATERIAL_CHANNELS = 5  # sRGB base colour, roughness, metallic
 GRAIN = 0.1
 """How far a point's material may lie from the mixture of the palette."""
+MOST_MOTTLED = 0.25
+"""The standard deviation of sRGB base colour where a material is as mottled as it can be."""
 DECIDED = 4.0
 """How much more sharply parts are told apart in a texture than while they are learned, when shares need gradients."""
 
@@ -98,14 +101,16 @@ class Palette(nn.Module):
     Args:
         code_size: length of the texture's code.
         entries: K, how many materials.
+        mottled: whether each also has its mottling, see `mottling`.
     """
 
-    def __init__(self, code_size: int, entries: int) -> None:
+    def __init__(self, code_size: int, entries: int, mottled: bool = False) -> None:
         super().__init__()
         self.entries = entries
         last = nn.Linear(64, entries * MATERIAL_CHANNELS)
         self.layers = nn.Sequential(nn.Linear(code_size, 64), nn.ReLU(), last)
         nn.init.normal_(last.bias)  # entries that begin alike would be told apart late
+        self.mottle = nn.Sequential(nn.Linear(code_size, 64), nn.ReLU(), nn.Linear(64, entries)) if mottled else None
 
     def forward(
         self, codes: torch.Tensor, said: torch.Tensor, sharpness: float = 1.0
@@ -123,6 +128,16 @@ class Palette(nn.Module):
         materials = torch.sigmoid(self.layers(codes)).unflatten(1, (self.entries, MATERIAL_CHANNELS))
         shares = torch.softmax(sharpness * said[..., : self.entries], -1)
         return (shares @ materials + GRAIN * torch.tanh(said[..., self.entries :])).clamp(0, 1), shares
+
+    def mottling(self, codes: torch.Tensor, shares: torch.Tensor) -> torch.Tensor | None:
+        """The standard deviation (N, P) of base colour around its mean where shares (N, P, K) are, if it is mottled.
+
+        Wood is lighter here and darker there by its own chance, which no code can hold, and a mean of that is plain.
+        How much it varies can be held; where, `solid_noise` says.
+        """
+        if self.mottle is None:
+            return None
+        return (shares @ (MOST_MOTTLED * torch.sigmoid(self.mottle(codes) - 3.0))[..., None])[..., 0]
 
 
 @dataclasses.dataclass
@@ -172,6 +187,7 @@ class CodedGenerator(nn.Module, abc.ABC):
         symmetric: read |x| for x, so that every shape mirrors itself left to right.
         classes: how many categories it draws; with fewer than two it is not told.
         palette: how many materials a shape is mixed of, see `Palette`; 0 lets every point have any.
+        mottled: whether the palette's materials are mottled.
         rounds: how often a drawn shape is encoded and decoded again before it is given out; see `mend`.
         summary, summary_size: from a shape's code to what its size and the drawing of its texture need of it; all of it
             by default.
@@ -195,8 +211,11 @@ class CodedGenerator(nn.Module, abc.ABC):
         rounds: int,
         summary: nn.Module | None = None,
         summary_size: int = 0,
+        mottled: bool = False,
     ) -> None:
         super().__init__()
+        if mottled and not palette:
+            raise ValueError("what is mottled is a palette's materials: there must be a palette")
         if min(texture_latent, classes) < 1 or min(rounds, palette) < 0:
             raise ValueError("texture_latent and classes must be positive, rounds and palette not negative")
         if latent_size <= texture_latent:
@@ -206,7 +225,7 @@ class CodedGenerator(nn.Module, abc.ABC):
         self.classes, self.rounds = classes, rounds
         self.label_size = self.CLASS_SIZE if classes > 1 else 0
         self.class_code = nn.Embedding(classes, self.label_size) if self.label_size else None
-        self.palette = Palette(texture_code, palette) if palette else None
+        self.palette = Palette(texture_code, palette, mottled) if palette else None
         self.summary = summary or nn.Identity()
         self.size_head = nn.Linear(summary_size or geometry_code, 1)
 
@@ -288,7 +307,14 @@ class CodedGenerator(nn.Module, abc.ABC):
 
     def material(self, planes: Features, points: torch.Tensor, sharpness: float = 1.0) -> torch.Tensor:
         """(N, P, 5) in [0, 1]: sRGB base colour, roughness, metallic, at (N, P, 3); see `Palette` for the sharpness."""
-        return self.mixture(planes, points, sharpness)[0]
+        materials, shares = self.mixture(planes, points, sharpness)
+        if self.palette is None or shares is None:
+            return materials
+        amount = self.palette.mottling(planes.codes.texture, shares)
+        if amount is None:
+            return materials
+        colour = materials[..., :3] + (amount * solid_noise(points))[..., None]
+        return torch.cat([colour.clamp(0, 1), materials[..., 3:]], -1)
 
     def size_m(self, codes: Codes) -> torch.Tensor:
         """Longest side (N,) in metres."""

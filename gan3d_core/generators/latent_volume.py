@@ -239,6 +239,7 @@ class LatentVolumeGenerator(CodedGenerator):
         symmetric: bool = True,
         classes: int = 1,
         palette: int = 6,
+        mottled: bool = False,
         rounds: int = 0,
         encoder_width: int = 16,
     ) -> None:
@@ -257,7 +258,7 @@ class LatentVolumeGenerator(CodedGenerator):
         summary = Summary(code_channels, grid, shape_of(START, symmetric))
         super().__init__(
             latent_size, texture_latent, geometry_code, texture_code, symmetric, classes, palette, rounds,
-            summary, summary.size,
+            summary, summary.size, mottled,
         )  # fmt: skip
         self.cells, self.code_channels = grid, code_channels
         known = texture_latent + self.label_size + summary.size

@@ -155,3 +155,40 @@ def test_textures_are_more_decided_than_what_is_learned_from(kind):
     assert make(kind).mixture(make(kind)(draw(1)), POINTS[:1])[1] is None
     with pytest.raises(ValueError, match="negative"):
         make(kind, palette=-1)
+
+
+@torch.no_grad()
+def test_mottling_varies_colour_and_nothing_else():
+    """By the standard deviation that the palette says, around the mixture, and only where a palette is mottled."""
+    generator = make("latent_volume", palette=3, mottled=True)
+    points = torch.rand((1, 60_000, 3), generator=torch.Generator().manual_seed(2)) * 1.6 - 0.8
+    planes = generator(draw(1))
+    generator.palette.mottle[-1].bias.fill_(1.0)
+    mixed, shares = generator.mixture(planes, points)
+    amount = generator.palette.mottling(planes.codes.texture, shares)
+    found = generator.material(planes, points)
+    assert torch.equal(found[..., 3:], mixed[..., 3:])
+    inside = (mixed[..., :3] + 4 * amount[..., None] < 1).all(-1) & (mixed[..., :3] - 4 * amount[..., None] > 0).all(-1)
+    change = ((found - mixed)[..., :3] / amount[..., None])[inside]
+    assert inside.float().mean() > 0.02
+    assert torch.allclose(change[:, 0], change[:, 1], atol=1e-4), "lighter and darker, of one hue"
+    assert float(change.mean()) == pytest.approx(0, abs=0.12)
+    assert float(change.std()) == pytest.approx(1, abs=0.12)
+    plain = make("latent_volume", palette=3)
+    assert torch.equal(plain.material(plain(draw(1)), points), plain.mixture(plain(draw(1)), points)[0])
+    with pytest.raises(ValueError, match="there must be a palette"):
+        make("latent_volume", mottled=True)
+
+
+def test_how_much_a_material_is_mottled_can_be_learned():
+    torch.manual_seed(0)
+    palette = Palette(4, 2, mottled=True)
+    codes, shares = torch.randn(8, 4), torch.eye(2)[torch.arange(40) % 2].expand(8, 40, 2)
+    wanted = torch.where(codes[:, :1] > 0, 0.1, 0.01) * shares[..., 0] + 0.05 * shares[..., 1]
+    optimiser = torch.optim.Adam(palette.parameters(), 1e-2)
+    for _ in range(400):
+        loss = (palette.mottling(codes, shares) - wanted).abs().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 0.004
