@@ -80,7 +80,9 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
     if recipe["kind"] == "codes":
         settings = fill(CodesRecipe, recipe)
         autoencoder = load_autoencoder(Path(settings.autoencoder), "cpu")
-        codes = CodesTrainer(settings, autoencoder.recipe.architecture, generator_options(autoencoder))
+        attributes = state.get("attributes", ())
+        options = generator_options(autoencoder)
+        codes = CodesTrainer(settings, autoencoder.recipe.architecture, options, attributes=attributes)
         codes.restore(state)
         return assemble(autoencoder, codes), recipe, (codes.architecture, codes.options), "normal"
     if recipe["kind"] == "rendered":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from gan3d_core.generators.coded import CodedGenerator, Codes, Mapping
 from gan3d_core.generators.latent_volume import LatentVolumeGenerator, PrincipalDrawer
 
 from . import averaging, loop, objectives
+from .attributes import Labels, Specification, read_labels
 from .autoencoder_data import AutoencoderData
 from .configuration import fill
 from .data.store import Dataset
@@ -41,7 +43,10 @@ class CodesRecipe:
     """Which shapes of the dataset."""
     only: str = ""
     """Train on the shapes alone whose label is this, as `kind=Chair`; empty takes all. A kind of which there are few
-    shapes is learned badly, and disturbs the others."""
+    shapes is learned badly, and disturbs the others, unless `attributes` tell them apart."""
+    attributes: tuple[str, ...] = ()
+    """Labels that generator and critic are told, of the shape or of the `params` of its factory: yes and no, or a few
+    words; see `gan3d_core.generators.attributes`. The others depend on the first."""
     autoencoder: str = ""
     """Folder of the finished autoencoder run."""
     steps: int = 6000
@@ -95,17 +100,19 @@ class Mappings(nn.Module):
 
     def __init__(self, whole: CodedGenerator) -> None:
         super().__init__()
-        self.texture_latent, self.geometry_code = whole.texture_latent, whole.geometry_code
+        self.noise_size, self.geometry_code = whole.noise_size, whole.geometry_code
+        self.latent_size = whole.noise_size + whole.texture_latent
         self.geometry: Mapping = whole.geometry_mapping
         self.texture: Mapping = whole.texture_mapping
         self.summary = whole.summary
 
-    def forward(self, z: torch.Tensor) -> torch.Tensor:
-        """(N, latent_size) to (N, geometry_code + texture_code); as `CodedGenerator.map`, but standardised.
+    def forward(self, z: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """(N, latent_size), of which the attributes are no part here, and conditions (N, C) in their place, to
+        (N, geometry_code + texture_code); as `CodedGenerator.map`, but standardised.
 
         A code that is drawn along principal directions is given as what it is along them.
         """
-        z_shape, z_surface = z[:, : -self.texture_latent], z[:, -self.texture_latent :]
+        z_shape, z_surface = torch.cat([z[:, : self.noise_size], conditions], 1), z[:, self.noise_size :]
         principal = self.principal
         if principal is None:
             shape = self.geometry.layers(z_shape)
@@ -114,7 +121,7 @@ class Mappings(nn.Module):
             shape = principal.layers(z_shape)
             # A summary is linear, and the few directions are less to summarise than every code: a fifth of a step.
             known = principal.scale * shape @ self.summary(principal.directions)
-        return torch.cat([shape, self.texture.layers(torch.cat([z_surface, known], 1))], 1)
+        return torch.cat([shape, self.texture.layers(torch.cat([z_surface, conditions, known], 1))], 1)
 
     @property
     def principal(self) -> PrincipalDrawer | None:
@@ -148,6 +155,8 @@ class CodesTrainer:
         architecture, options: of the generator that the mappings are for.
         mean, log_variance: of the encoder for every shape; None to restore a run whose codes are not needed.
         surfaces: which of them have a texture to learn from; None for all.
+        labels: what is told of them; None without attributes, or to restore a run.
+        attributes: what is told of shapes; by default what the labels have.
         device: where to train.
     """
 
@@ -159,6 +168,8 @@ class CodesTrainer:
         mean: Codes | None = None,
         log_variance: Codes | None = None,
         surfaces: torch.Tensor | None = None,
+        labels: Labels | None = None,
+        attributes: Specification = (),
         device: str = "cpu",
     ) -> None:
         if recipe.batch % GROUP:
@@ -166,19 +177,28 @@ class CodesTrainer:
         torch.manual_seed(recipe.seed)
         self.recipe, self.step, self.device = recipe, 0, device
         own = {"mapping_width": recipe.mapping_width, "mapping_layers": recipe.mapping_layers, "rounds": recipe.rounds}
-        self.options = {**options, **own}
+        self.attributes = (
+            labels.attributes if labels is not None else [(name, list(values)) for name, values in attributes]
+        )
+        self.options = {**options, **own} | ({"attributes": self.attributes} if self.attributes else {})
         if architecture == "latent_volume":
             self.options |= {"drawer_widths": list(recipe.drawer_widths), "components": recipe.components}
         self.objective = objectives.find(recipe.objective)
         self.architecture = architecture
         whole = build(architecture, self.options)
         self.mapping = Mappings(whole).to(device)
-        self.latent_size, code_size = whole.latent_size, whole.geometry_code + whole.texture_code
+        self.telling = whole.attributes
+        code_size, told = whole.geometry_code + whole.texture_code, self.telling.size
         self.centre, self.scale = torch.zeros(code_size), torch.ones(code_size)
         self.plain: tuple[torch.Tensor, torch.Tensor] | None = None
         self.cut = whole.geometry_code
         if mean is not None and log_variance is not None:
             self.surfaces = torch.ones(len(mean), dtype=torch.bool) if surfaces is None else surfaces.cpu()
+            self.kind = torch.zeros(len(mean), dtype=torch.int64) if labels is None else labels.kinds()
+            if labels is not None:
+                self.telling.follow(labels.conditions)
+            self.conditions = torch.zeros(len(mean), 0) if labels is None else labels.conditions
+            self.conditions = self.conditions.to(device)
             both = torch.cat([mean.geometry, mean.texture], 1)
             spread = (0.5 * torch.cat([log_variance.geometry, log_variance.texture], 1)).exp()
             # Standardised per entry, the noise included: some entries of a code are hardly more than that, and the
@@ -200,12 +220,12 @@ class CodesTrainer:
         self.critic: nn.Module
         if self.mapping.principal is not None:
             self.cut = recipe.components
-            self.critic = CodeCritic(self.cut + whole.texture_code, recipe.critic_width)
+            self.critic = CodeCritic(self.cut + whole.texture_code + told, recipe.critic_width)
         elif isinstance(whole, LatentVolumeGenerator):
             trunk = CellTrunk(whole.code_channels, whole.cells, recipe.critic_widths)
-            self.critic = CellCritic(trunk, whole.texture_code)
+            self.critic = CellCritic(trunk, whole.texture_code + told)
         else:
-            self.critic = CodeCritic(code_size, recipe.critic_width)
+            self.critic = CodeCritic(code_size + told, recipe.critic_width)
         self.critic.to(device)
         self.average = copy.deepcopy(self.mapping).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
@@ -217,13 +237,15 @@ class CodesTrainer:
 
     def state(self) -> dict[str, Any]:
         networks = {name: getattr(self, name).state_dict() for name in self._NETWORKS}
+        told = {"attributes": self.attributes, "telling": self.telling.state_dict()}
         scales = {"centre": self.centre, "scale": self.scale}
-        return {**networks, **scales, "step": self.step, "noise": self.noise.get_state()}
+        return {**networks, **scales, **told, "step": self.step, "noise": self.noise.get_state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         for name in self._NETWORKS:
             getattr(self, name).load_state_dict(state[name])
         self.step, self.centre, self.scale = state["step"], state["centre"], state["scale"]
+        self.telling.load_state_dict(state.get("telling", {}))
         self._standardise()  # shapes may have come to the dataset since, and the networks know the first scale
         self.noise.set_state(state["noise"])
 
@@ -246,25 +268,31 @@ class CodesTrainer:
         """A batch of indices: whose shape, and whose surface it is shown with."""
         count = self.recipe.batch
         shape = torch.randint(len(self.surfaces), (count,), generator=self.noise)
+        # Surfaces of the same kind, side by side: what has no legs should not lend their colours to what has.
         lent = self.surfaces.nonzero()[:, 0]
-        surface = lent[torch.randint(len(lent), (count,), generator=self.noise)]
+        lent = lent[self.kind[lent].argsort(stable=True)]
+        many = torch.bincount(self.kind[lent], minlength=int(self.kind.max()) + 1)
+        first, own = many.cumsum(0) - many, many[self.kind[shape]]
+        own, start = torch.where(own > 0, own, len(lent)), torch.where(own > 0, first[self.kind[shape]], 0)
+        surface = lent[start + (torch.rand(count, generator=self.noise) * own).long().clamp(max=own - 1)]
         shuffled = torch.rand(count, generator=self.noise) < self.recipe.texture_shuffle
         surface = torch.where(shuffled | ~self.surfaces[shape], surface, shape)
         return shape.to(self.device), surface.to(self.device)
 
-    def _real(self) -> torch.Tensor:
+    def _real(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Codes of shapes, and what is told of these."""
         shape, surface = self._pairs()
         share = (self.recipe.posterior_noise**2 + self.recipe.instance_noise**2) ** 0.5
         codes = torch.cat([self.codes[shape, : self.cut], self.codes[surface, self.cut :]], 1)
-        return codes + share * self._uncertainty(shape, surface)
+        return codes + share * self._uncertainty(shape, surface), self.conditions[shape]
 
     def _uncertainty(self, shape: torch.Tensor, surface: torch.Tensor) -> torch.Tensor:
         """Noise as the encoder has it of these shapes."""
         spread = torch.cat([self.spread[shape, : self.cut], self.spread[surface, self.cut :]], 1)
         return spread * self._draw(*spread.shape)
 
-    def _fake(self) -> torch.Tensor:
-        made = self.mapping(self._draw(self.recipe.batch, self.latent_size))
+    def _fake(self, conditions: torch.Tensor) -> torch.Tensor:
+        made = self.mapping(self._draw(self.recipe.batch, self.mapping.latent_size), conditions)
         if not self.recipe.instance_noise:
             return made
         return made + self.recipe.instance_noise * self._uncertainty(*self._pairs())
@@ -272,24 +300,25 @@ class CodesTrainer:
     def train_step(self) -> dict[str, float]:
         recipe = self.recipe
         for turn in range(recipe.critic_steps):
-            real = self._real()
+            real, told = self._real()
+            critic = functools.partial(self._judge, told)
             with torch.no_grad(), self._precision():
-                fake = self._fake()
+                fake = self._fake(told)
             with self._precision():
-                loss = self.objective.critic(self.critic(real), self.critic(fake))
+                loss = self.objective.critic(critic(real), critic(fake))
             total = loss
             if recipe.penalty_weight:
                 # One share per group: the minibatch statistic belongs to a group, and so must the line.
                 mix = torch.rand(recipe.batch // GROUP, generator=self.noise).to(real).repeat_interleave(GROUP)
-                total = total + recipe.penalty_weight * gradient_penalty(self.critic, real, fake, mix)
+                total = total + recipe.penalty_weight * gradient_penalty(critic, real, fake, mix)
             if recipe.r1_weight and (self.step * recipe.critic_steps + turn) % recipe.r1_every == 0:
-                total = total + recipe.r1_weight * recipe.r1_every * r1_penalty(self.critic, real)
+                total = total + recipe.r1_weight * recipe.r1_every * r1_penalty(critic, real)
             self.critic_optimiser.zero_grad(set_to_none=True)
             total.backward()
             self.critic_optimiser.step()
         with self._precision():
-            made = self._fake()
-            generator_loss = self.objective.generator(self.critic(made))
+            made = self._fake(told)
+            generator_loss = self.objective.generator(self._judge(told, made))
         loop.check(generator_loss, "loss", self.step)
         self.mapping_optimiser.zero_grad(set_to_none=True)
         generator_loss.backward()
@@ -301,6 +330,9 @@ class CodesTrainer:
             "fake_spread": float(made.detach().std(0).mean()),
             "real_spread": float(real.std(0).mean()),
         }
+
+    def _judge(self, conditions: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
+        return self.critic(torch.cat([codes, conditions], 1))
 
     def _precision(self) -> torch.autocast:
         return torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.autocast)
@@ -332,6 +364,7 @@ def assemble(autoencoder: AutoencoderTrainer, codes: CodesTrainer) -> CodedGener
     for part in ("geometry", "texture"):
         own = getattr(finished, part).state_dict()
         state |= {f"{part}_mapping.{name}": tensor for name, tensor in own.items()}
+    state |= {f"attributes.{name}": tensor for name, tensor in codes.telling.state_dict().items()}
     generator.load_state_dict(state, strict=True)
     return generator.eval()
 
@@ -386,6 +419,9 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> C
     mean, log_variance = autoencoder.codes(data)
     shapes, surfaces = (torch.from_numpy(part) for part in teachers(data, recipe.only, recipe.darkest))
     mean, log_variance, surfaces = mean[shapes.to(device)], log_variance[shapes.to(device)], surfaces[shapes]
+    entries = [entry for entry, one in zip(data.entries, shapes.tolist(), strict=True) if one]
+    before = folder.load()
+    labels = read_labels(entries, recipe.attributes, before.get("attributes") if before else None)
     trainer = CodesTrainer(
         recipe,
         autoencoder.recipe.architecture,
@@ -393,10 +429,12 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> C
         mean.clone(),
         log_variance.clone(),
         surfaces,
-        device,
+        labels,
+        device=device,
     )
     loop.restore(trainer, folder)
-    shown = torch.randn(32, trainer.latent_size, generator=torch.Generator().manual_seed(0)).numpy()
+    latent_size = trainer.mapping.latent_size + trainer.telling.size
+    shown = torch.randn(32, latent_size, generator=torch.Generator().manual_seed(0)).numpy()
 
     def sheet() -> None:
         field_sheet(assemble(autoencoder, trainer).fields(shown, 1.0), folder.sheet_path(trainer.step))

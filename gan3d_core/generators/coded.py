@@ -9,12 +9,14 @@ import abc
 import dataclasses
 import functools
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import nn
 
 from ..field import Field, Materials, lattice
+from .attributes import Attributes
 from .chunks import in_chunks
 from .solid_noise import solid_noise
 from .volume_encoder import space_to_depth
@@ -181,13 +183,15 @@ class CodedGenerator(nn.Module, abc.ABC):
     with another surface. What is made of a shape's code, and how points read it, is its subclasses' own.
 
     Args:
-        latent_size: length of z, both parts together.
+        latent_size: length of z, both parts together, without what the attributes are drawn from.
         texture_latent: length of its texture part, the last of it.
         geometry_code, texture_code: lengths of the codes.
         symmetric: read |x| for x, so that every shape mirrors itself left to right.
         classes: how many categories it draws; with fewer than two it is not told.
         palette: how many materials a shape is mixed of, see `Palette`; 0 lets every point have any.
         mottled: whether the palette's materials are mottled.
+        attributes: names and values of what it is told of a shape, see `Attributes`; drawn from the last numbers of z's
+            geometry part, which is so much longer.
         rounds: how often a drawn shape is encoded and decoded again before it is given out; see `mend`.
         summary, summary_size: from a shape's code to what its size and the drawing of its texture need of it; all of it
             by default.
@@ -212,6 +216,7 @@ class CodedGenerator(nn.Module, abc.ABC):
         summary: nn.Module | None = None,
         summary_size: int = 0,
         mottled: bool = False,
+        attributes: Sequence[tuple[str, Sequence[str]]] = (),
     ) -> None:
         super().__init__()
         if mottled and not palette:
@@ -220,11 +225,13 @@ class CodedGenerator(nn.Module, abc.ABC):
             raise ValueError("texture_latent and classes must be positive, rounds and palette not negative")
         if latent_size <= texture_latent:
             raise ValueError("latent_size holds both parts of z and must be greater than texture_latent")
-        self.latent_size, self.texture_latent, self.symmetric = latent_size, texture_latent, symmetric
+        self.attributes = Attributes(attributes)
+        self.latent_size, self.texture_latent = latent_size + self.attributes.size, texture_latent
+        self.noise_size, self.symmetric = latent_size - texture_latent, symmetric
         self.geometry_code, self.texture_code = geometry_code, texture_code
         self.classes, self.rounds = classes, rounds
-        self.label_size = self.CLASS_SIZE if classes > 1 else 0
-        self.class_code = nn.Embedding(classes, self.label_size) if self.label_size else None
+        self.class_code = nn.Embedding(classes, self.CLASS_SIZE) if classes > 1 else None
+        self.given_size = (self.CLASS_SIZE if classes > 1 else 0) + self.attributes.size
         self.palette = Palette(texture_code, palette, mottled) if palette else None
         self.summary = summary or nn.Identity()
         self.size_head = nn.Linear(summary_size or geometry_code, 1)
@@ -269,10 +276,12 @@ class CodedGenerator(nn.Module, abc.ABC):
         if self.class_code is not None:
             label = torch.zeros(len(z), dtype=torch.int64, device=z.device) if label is None else label
             given = [self.class_code(label)]
-        geometry = self.geometry_mapping(torch.cat([z[:, : -self.texture_latent], *given], 1))
+        noise, own, surface = z.split([self.noise_size, self.attributes.size, self.texture_latent], 1)
+        given.append(self.attributes(own))
+        geometry = self.geometry_mapping(torch.cat([noise, *given], 1))
         # The texture is drawn for this shape: metal legs want a shape that has such legs.
         known = self.summary(self.geometry_mapping.whiten(geometry))
-        return Codes(geometry, self.texture_mapping(torch.cat([z[:, -self.texture_latent :], *given, known], 1)))
+        return Codes(geometry, self.texture_mapping(torch.cat([surface, *given, known], 1)))
 
     @torch.no_grad()
     def mend(self, codes: Codes) -> Codes:

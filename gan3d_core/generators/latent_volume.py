@@ -240,6 +240,7 @@ class LatentVolumeGenerator(CodedGenerator):
         classes: int = 1,
         palette: int = 6,
         mottled: bool = False,
+        attributes: Sequence[tuple[str, Sequence[str]]] = (),
         rounds: int = 0,
         encoder_width: int = 16,
     ) -> None:
@@ -258,12 +259,12 @@ class LatentVolumeGenerator(CodedGenerator):
         summary = Summary(code_channels, grid, shape_of(START, symmetric))
         super().__init__(
             latent_size, texture_latent, geometry_code, texture_code, symmetric, classes, palette, rounds,
-            summary, summary.size, mottled,
+            summary, summary.size, mottled, attributes,
         )  # fmt: skip
         self.cells, self.code_channels = grid, code_channels
-        known = texture_latent + self.label_size + summary.size
+        known = texture_latent + self.given_size + summary.size
         surface = lively(perceptron(known, texture_code, mapping_width, mapping_layers))
-        latent = latent_size - texture_latent + self.label_size
+        latent = latent_size - texture_latent + self.given_size
         drawer: nn.Module
         if components:
             drawer = PrincipalDrawer(latent, geometry_code, components, mapping_width, mapping_layers)

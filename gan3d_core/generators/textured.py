@@ -79,6 +79,7 @@ class TexturedGenerator(CodedGenerator):
         symmetric: bool = True,
         classes: int = 1,
         palette: int = 0,
+        attributes: Sequence[tuple[str, Sequence[str]]] = (),
         rounds: int = 0,
         encoder_width: int = 16,
     ) -> None:
@@ -87,10 +88,13 @@ class TexturedGenerator(CodedGenerator):
             raise ValueError("sizes must be positive, and there must be two or more plane widths")
         if any(width % 8 for width in (*channels, *texture_channels)):
             raise ValueError("plane widths must be multiples of 8")
-        super().__init__(latent_size, texture_latent, geometry_code, texture_code, symmetric, classes, palette, rounds)
-        latent = latent_size - texture_latent + self.label_size
+        super().__init__(
+            latent_size, texture_latent, geometry_code, texture_code, symmetric, classes, palette, rounds,
+            attributes=attributes,
+        )  # fmt: skip
+        latent = latent_size - texture_latent + self.given_size
         shape = perceptron(latent, geometry_code, mapping_width, mapping_layers)
-        known = texture_latent + self.label_size + geometry_code
+        known = texture_latent + self.given_size + geometry_code
         surface = perceptron(known, texture_code, mapping_width, mapping_layers)
         self.geometry_mapping = Mapping(shape, geometry_code)
         self.texture_mapping = Mapping(surface, texture_code)

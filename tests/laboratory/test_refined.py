@@ -124,7 +124,7 @@ def test_surfaces_are_lent_by_those_that_have_one():
     silent = Codes(torch.full((4, 8), -60.0), torch.full((4, 4), -60.0))
     lends = torch.tensor([False, True, True, True])
     trainer = CodesTrainer(dataclasses.replace(CODES, batch=4000), "textured", TEXTURED, mean, silent, lends)
-    real = trainer._real() * trainer.scale + trainer.centre
+    real = trainer._real()[0] * trainer.scale + trainer.centre
     shape, surface = real[:, 0].round().int(), real[:, -1].round().int()
     assert set(shape.tolist()) == {0, 1, 2, 3}
     assert set(surface.tolist()) == {1, 2, 3}
@@ -171,14 +171,14 @@ def test_a_critic_sees_the_same_noise_on_both_sides():
         state = trainer.noise.get_state()
         codes, trainer.spread = trainer.spread, torch.zeros_like(trainer.spread)
         still = []
-        for draw in (trainer._real, trainer._fake):
+        for draw in (trainer._real, lambda: (trainer._fake(trainer.conditions[:1].expand(8000, -1)),)):
             trainer.noise.set_state(state)
-            still.append(draw())
+            still.append(draw()[0])
         trainer.spread = codes
         noisy = []
-        for draw in (trainer._real, trainer._fake):
+        for draw in (trainer._real, lambda: (trainer._fake(trainer.conditions[:1].expand(8000, -1)),)):
             trainer.noise.set_state(state)
-            noisy.append(draw())
+            noisy.append(draw()[0])
         real, fake = ((a - b) * trainer.scale for a, b in zip(noisy, still, strict=True))
         return real.std(0), fake.std(0)
 
@@ -221,7 +221,7 @@ def test_codes_are_drawn_along_their_principal_directions():
         trainer.finished_mappings().texture,
     )
     with torch.no_grad():
-        drawn = trainer.average(z)
+        drawn = trainer.average(z, z[:, :0])
         codes = generator.map(z)
         expected = drawer.across(drawn[:, :3]) * trainer.scale[:size] + trainer.centre[:size]
         assert torch.allclose(codes.geometry, expected, atol=1e-4)
