@@ -71,7 +71,10 @@ def _values(name: str, found: list[Any]) -> list[str]:
     """The values of an attribute, in order."""
     some = [value for value in found if value is not None]
     if not some:
-        raise TrainingError(f"No shape has a label {name!r}.", "Choose attributes among the labels of the dataset.")
+        raise TrainingError(
+            f"No shape has a label {name!r}.",
+            "Choose attributes among the labels of the dataset, or none: --set attributes=[].",
+        )
     words = sorted({word for word in map(_word, some) if word is not None})
     if len(words) > MOST_VALUES or any(_word(value) is None for value in some):
         raise TrainingError(

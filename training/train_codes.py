@@ -26,7 +26,7 @@ from .attributes import Labels, Specification, read_labels
 from .autoencoder_data import AutoencoderData
 from .configuration import fill
 from .data.store import Dataset
-from .discriminators.codes import GROUP, CellCritic, CellTrunk, CodeCritic
+from .discriminators.codes import GROUP, ApartCritic, CellCritic, CellTrunk, CodeCritic
 from .regularisers import gradient_penalty, r1_penalty
 from .run_folder import RunFolder, read_run
 from .sheets import field_sheet
@@ -121,6 +121,7 @@ class Mappings(nn.Module):
             shape = principal.layers(z_shape)
             # A summary is linear, and the few directions are less to summarise than every code: a fifth of a step.
             known = principal.scale * shape @ self.summary(principal.directions)
+            known = known + conditions @ self.summary(principal.linear)
         return torch.cat([shape, self.texture.layers(torch.cat([z_surface, conditions, known], 1))], 1)
 
     @property
@@ -209,23 +210,22 @@ class CodesTrainer:
             self.centre = torch.cat([part.mean(0) for part in parts])
             scales = [(p.var(0) + n.square().mean(0)).sqrt() for p, n in zip(parts, noise, strict=True)]
             if isinstance(whole, LatentVolumeGenerator):
-                # One scale for a channel: a cell in which there never is anything should stay small.
-                per = scales[0].square().unflatten(0, (whole.code_channels, -1))
-                scales[0] = per.mean(1, keepdim=True).sqrt().expand_as(per).flatten()
+                # One scale for all: a cell in which there never is anything should stay small.
+                scales[0] = scales[0].square().mean().sqrt().expand(cut)
             self.scale = torch.cat(scales).clamp_min(1e-3)
             self.plain = both, spread
             if self.mapping.principal is not None:
-                self.mapping.principal.follow(((both - self.centre) / self.scale)[:, :cut])
+                self.mapping.principal.follow(((both - self.centre) / self.scale)[:, :cut], self.conditions)
             self._standardise()
         self.critic: nn.Module
         if self.mapping.principal is not None:
             self.cut = recipe.components
-            self.critic = CodeCritic(self.cut + whole.texture_code + told, recipe.critic_width)
+            self.critic = ApartCritic(self.cut, whole.texture_code, told, recipe.critic_width)
         elif isinstance(whole, LatentVolumeGenerator):
             trunk = CellTrunk(whole.code_channels, whole.cells, recipe.critic_widths)
             self.critic = CellCritic(trunk, whole.texture_code + told)
         else:
-            self.critic = CodeCritic(code_size + told, recipe.critic_width)
+            self.critic = CodeCritic(code_size, recipe.critic_width, told)
         self.critic.to(device)
         self.average = copy.deepcopy(self.mapping).requires_grad_(False)
         betas = (recipe.beta1, recipe.beta2)
@@ -260,7 +260,7 @@ class CodesTrainer:
         if principal is not None:
             # Variances of independent entries add up along a direction by the squares of its own.
             along = (spread[:, :cut].square() @ principal.directions.T.square()).sqrt() / principal.scale
-            codes = torch.cat([principal.along(codes[:, :cut]), codes[:, cut:]], 1)
+            codes = torch.cat([principal.along(codes[:, :cut], self.conditions), codes[:, cut:]], 1)
             spread = torch.cat([along, spread[:, cut:]], 1)
         self.codes, self.spread = codes, spread
 

@@ -141,38 +141,56 @@ class PrincipalDrawer(nn.Module):
     Where parts stand together (both arms with the back, every leg with every stretcher) is a matter of the whole, which
     a perceptron learns within minutes; a few hundred directions hold nearly all of how codes differ. They were found
     once, and stay. Principal components of whole shapes: V. Blanz, T. Vetter: A Morphable Model for the Synthesis of 3D
-    Faces, SIGGRAPH 1999, section 3; here of codes, drawn by a GAN instead of a normal distribution.
+    Faces, SIGGRAPH 1999, section 3; here of codes, drawn by a GAN instead of a normal distribution. What follows from
+    the attributes of a shape by a linear map is taken off before, and put back.
+
+    Args:
+        latent: length of z, and of what else is given.
+        code_size: of the cells together.
+        components: how many directions.
+        width, layers: of the perceptron.
+        told: how many conditions are the last of what is given, see `Attributes`.
     """
 
-    def __init__(self, latent: int, code_size: int, components: int, width: int, layers: int) -> None:
+    RIDGE = 0.1
+    """Shapes' worth of nothing that every condition of the linear map is held back by: rare ones say little."""
+
+    def __init__(self, latent: int, code_size: int, components: int, width: int, layers: int, told: int = 0) -> None:
         super().__init__()
+        self.told = told
         self.layers = perceptron(latent, components, width, layers)
         self.directions: torch.Tensor
         self.scale: torch.Tensor
+        self.linear: torch.Tensor
         self.register_buffer("directions", torch.zeros(components, code_size))
         self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("linear", torch.zeros(told, code_size), persistent=told > 0)
 
-    def follow(self, codes: torch.Tensor) -> None:
-        """Take the directions in which codes (N, code_size), of mean zero, differ most, and the scale of the first.
+    def follow(self, codes: torch.Tensor, conditions: torch.Tensor) -> None:
+        """Take how codes (N, code_size), of mean zero, follow from conditions (N, told); the directions in which they
+        differ most beyond that; and the scale of the first.
 
         With fewer codes than directions the last ones stay zero.
         """
-        _, spread, directions = torch.linalg.svd(codes, full_matrices=False)
+        if self.told:
+            normal = conditions.T @ conditions + self.RIDGE * torch.eye(self.told)
+            self.linear.copy_(torch.linalg.solve(normal, conditions.T @ codes))
+        _, spread, directions = torch.linalg.svd(codes - conditions @ self.linear, full_matrices=False)
         count = min(len(self.directions), len(directions))
         self.directions[:count] = directions[:count]
         self.scale.fill_(float(spread[0]) / math.sqrt(len(codes)))
 
-    def along(self, codes: torch.Tensor) -> torch.Tensor:
-        """(N, code_size) to what they are along the directions, (N, components)."""
-        return codes @ self.directions.T / self.scale
+    def along(self, codes: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """(N, code_size) and (N, told) to what they are along the directions, (N, components)."""
+        return (codes - conditions @ self.linear) @ self.directions.T / self.scale
 
-    def across(self, along: torch.Tensor) -> torch.Tensor:
-        """(N, components) to the codes that are this along the directions, (N, code_size)."""
-        return self.scale * along @ self.directions
+    def across(self, along: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """(N, components) and (N, told) to the codes that are this along the directions, (N, code_size)."""
+        return self.scale * along @ self.directions + conditions @ self.linear
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """(N, latent) to (N, code_size)."""
-        return self.across(self.layers(z))
+        return self.across(self.layers(z), z[:, z.shape[1] - self.told :])
 
 
 class Summary(nn.Module):
@@ -267,7 +285,9 @@ class LatentVolumeGenerator(CodedGenerator):
         latent = latent_size - texture_latent + self.given_size
         drawer: nn.Module
         if components:
-            drawer = PrincipalDrawer(latent, geometry_code, components, mapping_width, mapping_layers)
+            drawer = PrincipalDrawer(
+                latent, geometry_code, components, mapping_width, mapping_layers, self.attributes.size
+            )
         else:
             drawer = CellDrawer(latent, code_channels, drawer_widths, mapping_width, mapping_layers, symmetric)
         self.geometry_mapping = Mapping(drawer, geometry_code)

@@ -26,12 +26,19 @@ def group_spread(codes: torch.Tensor) -> torch.Tensor:
 
 
 class CodeCritic(nn.Module):
-    """A perceptron on codes that also sees how much its batch varies."""
+    """A perceptron on codes that also sees how much its batch varies.
 
-    def __init__(self, code_size: int, width: int) -> None:
+    Args:
+        code_size: length of a code.
+        width: of the perceptron.
+        beside: how many numbers it is told besides, which follow the code.
+    """
+
+    def __init__(self, code_size: int, width: int, beside: int = 0) -> None:
         super().__init__()
+        self.code_size = code_size
         self.layers = nn.Sequential(
-            nn.Linear(code_size + 1, width),
+            nn.Linear(code_size + beside + 1, width),
             nn.LeakyReLU(0.2),
             nn.Linear(width, width),
             nn.LeakyReLU(0.2),
@@ -41,8 +48,34 @@ class CodeCritic(nn.Module):
         )
 
     def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """(N, code_size), N a multiple of 8, to (N,)."""
-        return self.layers(torch.cat([codes, group_spread(codes)], 1))[:, 0]
+        """(N, code_size + beside), N a multiple of 8, to (N,)."""
+        return self.layers(torch.cat([codes, group_spread(codes[:, : self.code_size])], 1))[:, 0]
+
+
+class ApartCritic(nn.Module):
+    """One critic of a shape's code and one of its surface's, which sees the first entries of the shape's; their sum.
+
+    A critic of both together spends itself on surfaces, and bars break.
+
+    Args:
+        shape, surface: lengths of the codes, one after the other.
+        told: how many conditions follow.
+        width: of the perceptron on shapes; that on surfaces has half of it.
+    """
+
+    SEEN = 32
+
+    def __init__(self, shape: int, surface: int, told: int, width: int) -> None:
+        super().__init__()
+        self.sizes = [shape, surface, told]
+        self.shape = CodeCritic(shape, width, told)
+        self.surface = CodeCritic(surface, width // 2, told + min(shape, self.SEEN))
+
+    def forward(self, codes: torch.Tensor) -> torch.Tensor:
+        """(N, shape + surface + told), N a multiple of 8, to (N,)."""
+        shape, surface, told = codes.split(self.sizes, 1)
+        seen = shape[:, : self.SEEN]
+        return self.shape(torch.cat([shape, told], 1)) + self.surface(torch.cat([surface, told, seen], 1))
 
 
 class CellTrunk(nn.Module):
