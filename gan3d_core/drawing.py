@@ -61,20 +61,23 @@ def choose(
 ) -> Drawn:
     """Of the codes of a seed the first whose shape is one part; of `config.draws` broken ones the least broken.
 
+    A generator that mends its shapes says what was loose before: a bar whose other half was mended away ends in the
+    air. So a shape that needed no mending comes first.
+
     Args:
         code_of: attempt → code.
         progress: told the share of the attempts that is over; what it raises passes through.
     """
-    best: tuple[float, Drawn] | None = None
+    best: tuple[tuple[float, float], Drawn] | None = None
     for attempt in range(config.draws):
         code = code_of(attempt)
         drawn = Drawn(code, attempt, generator.fields(code[None], config.size_m)[0])
         if config.draws == 1:
             return drawn
-        loose = loose_share(drawn.field.values(LOOKED_AT))
+        loose = loose_share(drawn.field.values(LOOKED_AT)), getattr(drawn.field, "loose_before", 0.0)
         if best is None or loose < best[0]:
             best = loose, drawn
-        if not loose:
+        if not any(loose):
             break
         progress((attempt + 1) / config.draws)
     assert best is not None

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..drawing import loose_share
 from ..field import Field, Materials, lattice
 from .attributes import Attributes
 from .chunks import in_chunks
@@ -284,25 +285,31 @@ class CodedGenerator(nn.Module, abc.ABC):
         return Codes(geometry, self.texture_mapping(torch.cat([surface, *given, known], 1)))
 
     @torch.no_grad()
-    def mend(self, codes: Codes) -> Codes:
+    def mend(self, codes: Codes) -> tuple[Codes, list[float]]:
         """Lead drawn codes to where the shapes are that the planes were learned from: decode, encode, `rounds` times.
 
         Between the codes of its shapes an autoencoder has learned nothing, and bars break there. Its encoder takes what
         is almost a shape for the shape it almost is, so that a round trip goes towards the data (Y. Bengio et al.:
         Generalized Denoising Auto-Encoders as Generative Models, NeurIPS 2013, section 3). Only the geometry takes it.
+
+        Returns:
+            the codes, and how much of each shape was loose before, see `loose_share`.
         """
+        loose = [0.0] * len(codes)
         if self.encoder is None:
-            return codes
-        for _ in range(self.rounds):
-            mended = []
+            return codes, loose
+        for turn in range(self.rounds):
+            mended: list[torch.Tensor] = []
             for one in codes.geometry.split(1):
                 features = self.shape_alone(Codes(one, codes.texture[:1]))
                 values = TexturedField(self, features, 1.0).values(ENCODED)
+                if not turn:
+                    loose[len(mended)] = loose_share(values)
                 right = values[ENCODED // 2 :] if self.symmetric else values
                 grid = torch.as_tensor(right, device=one.device)[None]
                 mended.append(self.encoder(space_to_depth(grid / TRUNCATION)).chunk(2, 1)[0])
             codes = Codes(torch.cat(mended), codes.texture)
-        return codes
+        return codes, loose
 
     def forward(self, z: torch.Tensor, label: torch.Tensor | None = None) -> Features:
         """(N, latent_size) to planes."""
@@ -337,20 +344,26 @@ class CodedGenerator(nn.Module, abc.ABC):
     def fields(self, codes: np.ndarray, size_m: float) -> list[Field]:
         """The size is the network's own; `size_m` of the checkpoint is not needed."""
         device = next(self.parameters()).device
-        return self.decode(self.mend(self.map(torch.as_tensor(codes, device=device))))
+        return self.decode(*self.mend(self.map(torch.as_tensor(codes, device=device))))
 
     @torch.inference_mode()
-    def decode(self, codes: Codes) -> list[Field]:
-        """Fields of codes that have been mapped, or encoded, already."""
-        planes, sizes = self.synthesise(codes), self.size_m(codes)
-        return [TexturedField(self, planes[i : i + 1], float(sizes[i])) for i in range(len(codes))]
+    def decode(self, codes: Codes, loose: Sequence[float] | None = None) -> list[Field]:
+        """Fields of codes that have been mapped, or encoded, already.
+
+        Args:
+            loose: of each, if it was mended, what was loose before.
+        """
+        planes, sizes = self.synthesise(codes), self.size_m(codes).tolist()
+        before = [0.0] * len(codes) if loose is None else loose
+        return [TexturedField(self, planes[i : i + 1], sizes[i], before[i]) for i in range(len(codes))]
 
 
 class TexturedField:
     """One shape of a textured generator, evaluated where it is asked for."""
 
-    def __init__(self, generator: CodedGenerator, planes: Features, size_m: float) -> None:
+    def __init__(self, generator: CodedGenerator, planes: Features, size_m: float, loose_before: float = 0.0) -> None:
         self._generator, self._planes, self.size_m = generator, planes, size_m
+        self.loose_before = loose_before
 
     def values(self, resolution: int) -> np.ndarray:
         """Coarse to fine: a quarter of the resolution everywhere (half of it at 64³), the full one within reach of the

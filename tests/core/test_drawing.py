@@ -89,6 +89,21 @@ def test_the_first_whole_one_is_taken_or_else_the_least_broken(radii, taken):
     assert all(0 < share <= 1 for share in told)
 
 
+@pytest.mark.parametrize(
+    ("radii", "before", "taken"),
+    [
+        ((0, 0, 0, 0), (0.2, 0.1, 0, 0), 2),
+        ((0, 0, 0, 0), (0.2, 0.1, 0.3, 0.1), 1),
+        ((0.3, 0, 0, 0.2), (0, 0.4, 0.3, 0), 2),
+    ],
+)
+def test_what_needed_no_mending_comes_first_and_what_is_still_broken_last(radii, before, taken):
+    generator = Bits(radii)
+    for one, loose in zip(generator.made, before, strict=True):
+        one.loose_before = loose
+    assert drawing.choose(generator, CONFIG, code_of).attempt == taken
+
+
 def test_a_checkpoint_that_draws_once_is_not_looked_at():
     generator = Bits([0.3])
     assert drawing.choose(generator, dataclasses.replace(CONFIG, draws=1), code_of).attempt == 0

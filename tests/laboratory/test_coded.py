@@ -7,6 +7,7 @@ import pytest
 import torch
 from small import LATENT_VOLUME, TEXTURED
 
+from gan3d_core.drawing import loose_share
 from gan3d_core.field import lattice
 from gan3d_core.generators.coded import DECIDED, ENCODED, GRAIN, TRUNCATION, CodedGenerator, Codes, Palette
 from gan3d_core.generators.latent_volume import LatentVolumeGenerator
@@ -99,7 +100,10 @@ def test_mending_is_the_round_trip_through_the_encoder(kind, symmetric):
         volume = generator.distance(planes, points).reshape(2, ENCODED, ENCODED, ENCODED) / TRUNCATION
         seen = volume[:, ENCODED // 2 :] if symmetric else volume
         expected = generator.encoder(space_to_depth(seen)).chunk(2, 1)[0]
-    mended = generator.mend(codes)
+    mended, loose = generator.mend(codes)
+    before = [loose_share(field.values(ENCODED)) for field in generator.decode(codes)]
+    assert loose == pytest.approx(before)
+    assert [field.loose_before for field in generator.fields(draw().numpy(), 1.0)] == pytest.approx(before)
     assert torch.allclose(mended.geometry, expected, atol=1e-4)
     assert not torch.allclose(mended.geometry, codes.geometry, atol=1e-2)
     assert torch.equal(mended.texture, codes.texture)
@@ -113,7 +117,8 @@ def test_mending_is_the_round_trip_through_the_encoder(kind, symmetric):
 def test_nothing_is_mended_without_rounds(kind):
     generator = make(kind)
     codes = generator.map(draw())
-    assert generator.mend(codes) is codes
+    assert generator.mend(codes) == (codes, [0.0, 0.0])
+    assert all(field.loose_before == 0 for field in generator.decode(codes))
     assert not [name for name in generator.state_dict() if name.startswith("encoder")]
     with pytest.raises(ValueError, match="negative"):
         make(kind, rounds=-1)
