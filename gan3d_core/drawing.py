@@ -15,6 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from . import latent
+from .field import EXTENT
 
 if TYPE_CHECKING:
     from .checkpoints import CheckpointConfig
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LOOKED_AT = 64
 """Cells along each axis in which loose parts are looked for."""
+SHORT = 0.1
+"""By what share a shape may be smaller than all training shapes before something seems to be missing."""
 _TOUCHING = np.ones((3, 3, 3), bool)
 
 
@@ -53,13 +56,29 @@ def loose_share(values: np.ndarray) -> float:
     return 1.0 - float(sizes.max()) / float(sizes.sum())
 
 
+def missing_share(values: np.ndarray) -> float:
+    """By what share a shape's longest side falls short of that of every training shape, 0 if hardly.
+
+    All are made as large as the cube allows: what is smaller is a part, as a seat whose legs are not there.
+
+    Args:
+        values: (R, R, R), negative inside.
+    """
+    inside = values < 0
+    spans = [np.flatnonzero(inside.any(other)) for other in ((1, 2), (0, 2), (0, 1))]
+    longest = max((float(span[-1] - span[0] + 1) if len(span) else 0.0) for span in spans) * 2.0 / len(values)
+    short = 1.0 - longest / (2.0 * EXTENT)
+    return short if short > SHORT else 0.0
+
+
 def choose(
     generator: Generator,
     config: CheckpointConfig,
     code_of: Callable[[int], np.ndarray],
     progress: Callable[[float], None] = lambda _: None,
 ) -> Drawn:
-    """Of the codes of a seed the first whose shape is one part; of `config.draws` broken ones the least broken.
+    """Of the codes of a seed the first whose shape is one part, and all of it; of `config.draws` broken ones the least
+    broken.
 
     A generator that mends its shapes says what was loose before: a bar whose other half was mended away ends in the
     air. So a shape that needed no mending comes first.
@@ -74,10 +93,11 @@ def choose(
         drawn = Drawn(code, attempt, generator.fields(code[None], config.size_m)[0])
         if config.draws == 1:
             return drawn
-        loose = loose_share(drawn.field.values(LOOKED_AT)), getattr(drawn.field, "loose_before", 0.0)
-        if best is None or loose < best[0]:
-            best = loose, drawn
-        if not any(loose):
+        values = drawn.field.values(LOOKED_AT)
+        broken = loose_share(values) + missing_share(values), getattr(drawn.field, "loose_before", 0.0)
+        if best is None or broken < best[0]:
+            best = broken, drawn
+        if not any(broken):
             break
         progress((attempt + 1) / config.draws)
     assert best is not None

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gan3d_core import drawing, latent
 from gan3d_core.checkpoints import CheckpointConfig, find
 from gan3d_core.errors import CheckpointError
-from gan3d_core.field import lattice
+from gan3d_core.field import EXTENT, lattice
 from gan3d_core.pipeline import Pipeline
 from gan3d_core.recipe import Recipe
 
@@ -29,6 +29,12 @@ def ball(centre: float, radius: float) -> np.ndarray:
 def with_bit(radius: float) -> np.ndarray:
     """A ball of radius 0.4 with a smaller one that does not touch it; none of radius 0."""
     return np.minimum(ball(-0.4, 0.4), ball(0.5, radius)) if radius else ball(-0.4, 0.4)
+
+
+def pole(half: float = EXTENT) -> np.ndarray:
+    """Through the larger ball: so high is a shape."""
+    x, y, z = np.abs(lattice(drawing.LOOKED_AT) - [-0.4, 0, 0]).T
+    return np.maximum(np.maximum(x, y) - 0.06, z - half).reshape((drawing.LOOKED_AT,) * 3)
 
 
 @dataclasses.dataclass
@@ -47,7 +53,7 @@ class Bits:
     """A generator whose attempts have loose bits of these radii; an attempt's code begins with its number."""
 
     def __init__(self, radii):
-        self.made = [Known(with_bit(radius)) for radius in radii]
+        self.made = [Known(np.minimum(with_bit(radius), pole())) for radius in radii]
 
     def fields(self, codes, size_m):
         return [self.made[int(code[0])] for code in codes]
@@ -71,6 +77,21 @@ def test_one_part_has_no_loose_share_and_nothing_is_all_loose():
     assert drawing.loose_share(corners) == 0.0
     corners[1, 1, 1], corners[2, 2, 2] = 1.0, -1.0
     assert drawing.loose_share(corners) == 0.5
+
+
+@pytest.mark.parametrize(("half", "missing"), [(0.9, 0.0), (0.84, 0.0), (0.6, 1 / 3), (0.45, 0.5)])
+def test_what_is_missing_is_seen_by_the_longest_side(half, missing):
+    values = np.minimum(ball(-0.4, 0.4), pole(half))
+    for turned in (values, values.transpose(2, 0, 1), values.transpose(1, 2, 0)):
+        assert drawing.missing_share(turned) == pytest.approx(missing, abs=0.02)
+    assert drawing.missing_share(np.ones((8, 8, 8))) == 1.0
+
+
+def test_a_part_of_a_shape_is_not_taken_for_one():
+    generator = Bits([0, 0, 0, 0])
+    for one, half in zip(generator.made, (0.5, 0.6, 0.9, 0.9), strict=True):
+        one.values_of = np.minimum(ball(-0.4, 0.4), pole(half))
+    assert drawing.choose(generator, CONFIG, code_of).attempt == 2
 
 
 @pytest.mark.parametrize(
@@ -141,6 +162,7 @@ def choosy(checkpoint_dir, tmp_path):
 def test_the_pipeline_says_which_it_took_and_takes_it_again(choosy, monkeypatch):
     shares = iter([0.5, 0.0])
     monkeypatch.setattr(drawing, "loose_share", lambda _: next(shares))
+    monkeypatch.setattr(drawing, "missing_share", lambda _: 0.0)  # this checkpoint has a ball of half the size
     recipe = Recipe("test-choosy", seed=3, resolution=16, target_faces=200, texture_size=64)
     result = Pipeline("cpu", [choosy]).generate(recipe)
     assert result.recipe.attempt == 1
