@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-SEEDS = (1, 3, 11, 38)
+SEEDS = (4, 19, 29, 37)
 """The chairs of the demo, from left to right: chosen so that the shipped checkpoint shows four kinds of chair."""
 
 LIBRARIES_HINT = (
