@@ -173,7 +173,7 @@ class PrincipalDrawer(nn.Module):
         With fewer codes than directions the last ones stay zero.
         """
         if self.told:
-            normal = conditions.T @ conditions + self.RIDGE * torch.eye(self.told)
+            normal = conditions.T @ conditions + self.RIDGE * torch.eye(self.told, device=codes.device)
             self.linear.copy_(torch.linalg.solve(normal, conditions.T @ codes))
         _, spread, directions = torch.linalg.svd(codes - conditions @ self.linear, full_matrices=False)
         count = min(len(self.directions), len(directions))
