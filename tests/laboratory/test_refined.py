@@ -116,6 +116,19 @@ def test_who_teaches_form_and_who_surface():
         teachers(AutoencoderData(Balls([0.6, 0.6], half_baked=(0, 1)), 8, 8), "", 1.0)  # type: ignore[arg-type]
 
 
+def test_how_mottled_a_surface_is_shows_within_its_cells():
+    """Lightness that varies normally by a standard deviation: the median of what a batch says of points is that."""
+    balls = Balls([0.6, 0.6], count=16_000)
+    random = np.random.default_rng(0)
+    lighter = random.normal(size=16_000) * 12
+    balls.arrays["material"][:] = 128
+    balls.arrays["material"][1, :, :3] = np.rint(128 + lighter)[:, None]
+    data = AutoencoderData(balls, 8, 8000)  # type: ignore[arg-type]
+    plain, mottled = data.batch(np.array([0, 1]), random).mottling
+    assert (plain == 0).all()
+    assert float(mottled.median()) == pytest.approx(12 / 255, rel=0.1), "a mean of few points takes a little of it"
+
+
 def test_surfaces_are_lent_by_those_that_have_one():
     """Every geometry is drawn; no texture of a shape without one ever is, and the others keep theirs in half of the
     pairs."""

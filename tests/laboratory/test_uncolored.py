@@ -28,6 +28,7 @@ def batch(colored: list[float]) -> Batch:
         materials,
         draw(),
         torch.tensor(colored)[:, None].expand(-1, 16),
+        draw(16).abs() / 10,
     )
 
 
