@@ -72,8 +72,8 @@ class GanRecipe:
     clip: float = 0.0
     """Bound of the critic's weights (WGAN); 0 switches it off."""
     inside_weight: float = 1.0
-    """Where a critic sees the surface of a field: weight of `shape_terms.hollowness`, without which a shape may vanish.
-    """
+    """Where a critic sees the surface of a field, and wherever views are fused: weight of `shape_terms.hollowness`,
+    without which a shape may vanish."""
     smoothness_weight: float = 0.0
     """Weight of `shape_terms.roughness`, for meshes and patches."""
     techniques: dict[str, Any] = dataclasses.field(default_factory=dict)
