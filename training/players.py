@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from gan3d_core.errors import TrainingError
-from gan3d_core.representations import Surfaces
+from gan3d_core.representations import Surfaces, Views
 
 from .bridges import Bridge, Sampler
 from .gan_recipe import GanRecipe
@@ -83,7 +83,9 @@ def term_weights(recipe: GanRecipe, generator: nn.Module, bridge: Bridge) -> dic
     if generator.yields is Surfaces:
         return {"roughness": recipe.smoothness_weight} if recipe.smoothness_weight else {}
     sees_surface = bridge.consumes != "volume" and not bridge.queries
-    return {"hollowness": recipe.inside_weight} if recipe.inside_weight and sees_surface else {}
+    # One camera of several can carve a shape to nothing, and is the only one whose gradient then reaches it.
+    may_vanish = sees_surface or generator.yields is Views
+    return {"hollowness": recipe.inside_weight} if recipe.inside_weight and may_vanish else {}
 
 
 def optimiser(recipe: GanRecipe, network: nn.Module, rate: float) -> torch.optim.Optimizer:

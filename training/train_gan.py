@@ -250,7 +250,7 @@ class GanTrainer:
         loss = self.objective.critic(on_real, on_fake) + self.techniques.history("critic")
         if mix is not None:
             judge = functools.partial(self._judge, given=real.given)
-            penalty = gradient_penalty(judge, real.samples, fake.samples, mix)
+            penalty = gradient_penalty(judge, real.samples, fake.samples, mix, self.recipe.penalty_norm)
             loss = loss + self.recipe.penalty_weight * penalty
         accuracy = 0.5 * float((on_real > 0).float().mean() + (on_fake <= 0).float().mean())
         return loss, accuracy

@@ -7,6 +7,7 @@ Generative-Adversarial Modeling, NIPS 2016, section 3.1 and figure 1.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -35,6 +36,8 @@ class VolumetricGenerator(nn.Module):
             `set_reference`.
         reference: samples of the reference batch.
         attention: cells along each axis of the volume to which self-attention is added, such as 8; 0 for none.
+        start: occupancy of a fresh network's cells, in (0, 1); one half as published. Of a chair's cells 3 % are
+            occupied: begun there, a volume is four times nearer to chairs than half-filled fog is.
     """
 
     yields = Volume
@@ -46,13 +49,17 @@ class VolumetricGenerator(nn.Module):
         normalisation: str = "batch",
         reference: int = 16,
         attention: int = 0,
+        start: float = 0.5,
     ) -> None:
         super().__init__()
         if latent_size < 1 or not channels or min(channels) < 1:
             raise ValueError("latent_size and channels must be positive")
         if normalisation not in ("batch", "virtual"):
             raise ValueError("normalisation must be batch or virtual")
+        if not 0 < start < 1:
+            raise ValueError("start must be between 0 and 1")
         self.latent_size = latent_size
+        self.start = math.log(start / (1 - start))
         self.resolution = 4 * 2 ** len(channels)
         widths = list(channels)
         sizes = {4 * 2**index: width for index, width in enumerate(widths)}
@@ -95,7 +102,7 @@ class VolumetricGenerator(nn.Module):
         Returns:
             (N, 1, R, R, R), axes x, y, z; `sigmoid` of it is the occupancy of the paper.
         """
-        return self.layers(codes[:, :, None, None, None])
+        return self.layers(codes[:, :, None, None, None]) + self.start
 
     def represent(self, codes: torch.Tensor) -> Volume:
         """(N, latent_size) to volumes of the generator's own resolution."""

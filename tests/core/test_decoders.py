@@ -86,6 +86,7 @@ def test_gradients_reach_every_weight_from_what_is_yielded(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
+        ("threedgan", {"start": 0.0}),
         ("implicit", {"width": 0}),
         ("implicit", {"layers": [4]}),
         ("patch", {"template": "torus"}),
@@ -100,6 +101,24 @@ def test_gradients_reach_every_weight_from_what_is_yielded(name: str) -> None:
 def test_unsound_options_are_refused(name: str, options: dict) -> None:
     with pytest.raises(CheckpointError, match="not valid"):
         generators.build(name, options)
+
+
+# ── volumetric ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("start", [0.03, 0.5, 0.8])
+def test_a_fresh_volume_is_as_full_as_it_shall_be(start: float) -> None:
+    fresh = []
+    for options in ({}, {"start": start}):
+        torch.manual_seed(0)
+        fresh.append(generators.build("threedgan", {"latent_size": 8, "channels": [16, 8], **options}))
+    z = torch.from_numpy(codes(16))
+    with torch.no_grad():
+        published, begun = (generator(z) for generator in fresh)
+        occupancy = fresh[1].represent(z).occupancy
+    # Of every cell's odds, log p / (1 − p), the same is added; and what a code changes stays what it was.
+    assert torch.allclose(begun - published, torch.full_like(begun, np.log(start / (1 - start))), atol=1e-5)
+    assert float(occupancy.median()) == pytest.approx(start, rel=0.1)
 
 
 # ── implicit ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ import pytest
 import torch
 from solids import torus_distance
 
+from gan3d_core import generators
 from gan3d_core.errors import TrainingError
 from gan3d_core.field import lattice
 from gan3d_core.generators.template import spheres
@@ -230,6 +231,23 @@ def test_a_field_without_an_inside_still_has_a_surface_and_is_told_so():
     assert float(hollowness(lifted, R)) > 2
     assert float(hollowness(implicit(BALL), R)) == 0
     assert float(hollowness(Volume(torch.zeros(1, 4, 4, 4)), R)) == pytest.approx(0.75)
+
+
+def test_views_that_carve_everything_away_come_back():
+    """Whatever the critic says: the term alone leads to shapes that have an inside, each of them."""
+    torch.manual_seed(0)
+    generator = generators.build("multiview", {"latent_size": 4, "channels": [8, 4]})
+    codes = torch.randn(3, 4)
+    with torch.no_grad():
+        generator.layers[-1].bias[4] += 2.5
+    assert bool((to_volume(generator.represent(codes), R, setting()) > 0).all())
+    optimiser = torch.optim.Adam(generator.parameters(), 1e-2)
+    for _ in range(60):
+        term = hollowness(generator.represent(codes), R)
+        optimiser.zero_grad()
+        term.backward()
+        optimiser.step()
+    assert bool((to_volume(generator.represent(codes), R, setting()).flatten(1).amin(1) < -0.4).all())
 
 
 def test_roughness_counts_bumps_and_not_size():

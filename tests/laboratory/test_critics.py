@@ -125,6 +125,7 @@ def test_every_generator_can_be_grown(architecture):
         ({"batch": 3, "accumulate": 2}, "in 2 equal parts"),
         ({"optimiser": "sgd"}, "no optimiser 'sgd'"),
         ({"prior": "cauchy"}, "no prior 'cauchy'"),
+        ({"penalty_norm": 0.0}, "no norm to ask for"),
     ],
 )
 def test_unsound_recipes_are_refused(changes, reason):

@@ -92,6 +92,17 @@ def test_penalties_of_a_linear_critic():
     assert float(r1_penalty(linear_critic(weights), real)) == pytest.approx(4.5)
 
 
+@pytest.mark.parametrize("norm", [0.1, 1.0, 750.0])
+def test_the_penalty_asks_for_the_norm_that_it_is_told(norm):
+    """It is nothing at that norm, and of a critic that is scaled with it the penalty is the same."""
+    weights = torch.tensor([1.0, -2.0, 2.0], dtype=torch.float64)
+    real, fake = torch.randn(2, 5, 3, dtype=torch.float64)
+    mix = torch.rand(5, dtype=torch.float64)
+    assert float(gradient_penalty(linear_critic(norm * weights / 3), real, fake, mix, norm)) == pytest.approx(0)
+    scaled = gradient_penalty(linear_critic(norm * weights), real, fake, mix, norm)
+    assert float(scaled) == pytest.approx(float(gradient_penalty(linear_critic(weights), real, fake, mix)))
+
+
 def test_penalties_of_a_quadratic_critic():
     """D(x) = ½‖x‖² has the gradient x."""
 

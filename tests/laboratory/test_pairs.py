@@ -53,6 +53,14 @@ def test_a_pair_trains(shapes, architecture, discriminator, objective):
 
 
 @pytest.mark.parametrize("discriminator", CRITICS)
+def test_views_shall_never_vanish(discriminator):
+    """Before a critic of volumes too, which needs no surface and has nothing against a shape that is gone."""
+    assert GanTrainer(pair("multiview", discriminator), "cpu").weights == {"hollowness": 1.0}
+    assert GanTrainer(pair("multiview", discriminator, inside_weight=0.0), "cpu").weights == {}
+    assert GanTrainer(pair("threedgan", "volumetric"), "cpu").weights == {}
+
+
+@pytest.mark.parametrize("discriminator", CRITICS)
 @pytest.mark.parametrize("architecture", GENERATORS)
 def test_a_pair_trains_in_half_precision(shapes, architecture, discriminator):
     """Networks compute in bfloat16, the geometry between them and all weights are in single precision."""
