@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import atexit
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
+    """End the process where Blender's module is loaded, after everything that Python does at its end.
+
+    What its library then frees has been seen to wait for a lock for ever, after all tests had passed.
+    """
+    status = yield
+    if "bpy" in sys.modules:
+        config._ensure_unconfigure()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(int(status or 0))
+    return status
 
 
 def write_ball_checkpoint(
