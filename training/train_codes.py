@@ -195,7 +195,7 @@ class CodesTrainer:
         self.cut = whole.geometry_code
         if mean is not None and log_variance is not None:
             self.surfaces = torch.ones(len(mean), dtype=torch.bool) if surfaces is None else surfaces.cpu()
-            self.kind = torch.zeros(len(mean), dtype=torch.int64) if labels is None else labels.kinds()
+            self._lend(torch.zeros(len(mean), dtype=torch.int64) if labels is None else labels.kinds())
             if labels is not None:
                 self.telling.follow(labels.conditions)
             self.conditions = torch.zeros(len(mean), 0) if labels is None else labels.conditions
@@ -264,17 +264,21 @@ class CodesTrainer:
             spread = torch.cat([along, spread[:, cut:]], 1)
         self.codes, self.spread = codes, spread
 
+    def _lend(self, kind: torch.Tensor) -> None:
+        """Lay surfaces of one kind side by side, and note for each shape from where on there are how many of its own:
+        what has no legs should not lend their colours to what has. With none of its own it may have any."""
+        lent = self.surfaces.nonzero()[:, 0]
+        self.lent = lent[kind[lent].argsort(stable=True)]
+        many = torch.bincount(kind[lent], minlength=int(kind.max()) + 1)
+        first, own = (many.cumsum(0) - many)[kind], many[kind]
+        self.many, self.first = torch.where(own > 0, own, len(lent)), torch.where(own > 0, first, 0)
+
     def _pairs(self) -> tuple[torch.Tensor, torch.Tensor]:
         """A batch of indices: whose shape, and whose surface it is shown with."""
         count = self.recipe.batch
         shape = torch.randint(len(self.surfaces), (count,), generator=self.noise)
-        # Surfaces of the same kind, side by side: what has no legs should not lend their colours to what has.
-        lent = self.surfaces.nonzero()[:, 0]
-        lent = lent[self.kind[lent].argsort(stable=True)]
-        many = torch.bincount(self.kind[lent], minlength=int(self.kind.max()) + 1)
-        first, own = many.cumsum(0) - many, many[self.kind[shape]]
-        own, start = torch.where(own > 0, own, len(lent)), torch.where(own > 0, first[self.kind[shape]], 0)
-        surface = lent[start + (torch.rand(count, generator=self.noise) * own).long().clamp(max=own - 1)]
+        own, first = self.many[shape], self.first[shape]
+        surface = self.lent[first + (torch.rand(count, generator=self.noise) * own).long().clamp(max=own - 1)]
         shuffled = torch.rand(count, generator=self.noise) < self.recipe.texture_shuffle
         surface = torch.where(shuffled | ~self.surfaces[shape], surface, shape)
         return shape.to(self.device), surface.to(self.device)

@@ -282,7 +282,7 @@ class LatentVolumeGenerator(CodedGenerator):
         self.cells, self.code_channels = grid, code_channels
         known = texture_latent + self.given_size + summary.size
         surface = lively(perceptron(known, texture_code, mapping_width, mapping_layers))
-        latent = latent_size - texture_latent + self.given_size
+        latent = self.noise_size + self.given_size
         drawer: nn.Module
         if components:
             drawer = PrincipalDrawer(

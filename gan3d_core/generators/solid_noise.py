@@ -17,7 +17,7 @@ PERIOD = 64
 """Lattice cells after which a lattice repeats; the two do so at different places."""
 CELLS = (36.0, 70.0)
 """Lattice cells in a unit of space, from coarse to fine, both of the same strength; in a cube of side 2 the correlation
-has fallen to a quarter after 0.015, as in the baked wood of the furniture that the generators learn from."""
+has fallen to a quarter after 0.018, much as in the baked wood of the furniture that the generators learn from."""
 SPREAD = math.sqrt(len(CELLS) / 3.0 * (26.0 / 35.0) ** 3)
 """Standard deviation of their sum: a lattice value's variance is 1/3, and of that a blend of two neighbours along an
 axis by the weights s and 1 − s, s = 3t² − 2t³, keeps ∫ s² + (1 − s)² = 26/35 on average."""

@@ -92,7 +92,7 @@ class TexturedGenerator(CodedGenerator):
             latent_size, texture_latent, geometry_code, texture_code, symmetric, classes, palette, rounds,
             attributes=attributes,
         )  # fmt: skip
-        latent = latent_size - texture_latent + self.given_size
+        latent = self.noise_size + self.given_size
         shape = perceptron(latent, geometry_code, mapping_width, mapping_layers)
         known = texture_latent + self.given_size + geometry_code
         surface = perceptron(known, texture_code, mapping_width, mapping_layers)
