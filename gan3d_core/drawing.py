@@ -2,14 +2,15 @@
 
 A generator's samples are not all whole: a bar may end in the air. Drawing again until a sample passes is rejection
 sampling; S. Azadi et al. (Discriminator Rejection Sampling, ICLR 2019) let the critic decide. Ours does not know whole
-chairs from broken ones, as tried, but that can be seen: a whole chair is one part.
+chairs from broken ones, as tried; a judge that is trained afterwards does (`generators.judge`). Much can be seen
+besides: a whole chair is one part.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from scipy import ndimage
@@ -26,7 +27,19 @@ LOOKED_AT = 64
 """Cells along each axis in which loose parts are looked for."""
 SHORT = 0.1
 """By what share a shape may be smaller than all training shapes before something seems to be missing."""
+Flaws = tuple[float, float, float]
+"""What is loose or missing, what was loose before mending, what the judge doubts: the first counts most."""
 _TOUCHING = np.ones((3, 3, 3), bool)
+
+
+@runtime_checkable
+class Judged(Protocol):
+    """A field that a generator drew, looked at, and may have mended."""
+
+    loose_before: float
+    """See `loose_share`, of what it was before."""
+    doubt: float
+    """How far its judge would rather not show it; 0 for none."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +90,8 @@ def choose(
     code_of: Callable[[int], np.ndarray],
     progress: Callable[[float], None] = lambda _: None,
 ) -> Drawn:
-    """Of the codes of a seed the first whose shape is one part, and all of it; of `config.draws` broken ones the least
-    broken.
+    """Of the codes of a seed the first whose shape its judge lets pass and that is one part, and all of it; of
+    `config.draws` with flaws that with the least.
 
     A generator that mends its shapes says what was loose before: a bar whose other half was mended away ends in the
     air. So a shape that needed no mending comes first.
@@ -87,21 +100,38 @@ def choose(
         code_of: attempt → code.
         progress: told the share of the attempts that is over; what it raises passes through.
     """
-    best: tuple[tuple[float, float], Drawn] | None = None
+    best: tuple[Flaws, Drawn] | None = None
+    doubted: list[tuple[float, int, Drawn]] = []
+
+    def flawless(drawn: Drawn, doubt: float) -> bool:
+        nonlocal best
+        values = drawn.field.values(LOOKED_AT)
+        flaws = loose_share(values) + missing_share(values), said(drawn.field)[0], doubt
+        if best is None or flaws < best[0]:
+            best = flaws, drawn
+        return not any(flaws[:2])
+
     for attempt in range(config.draws):
         code = code_of(attempt)
         drawn = Drawn(code, attempt, generator.fields(code[None], config.size_m)[0])
         if config.draws == 1:
             return drawn
-        values = drawn.field.values(LOOKED_AT)
-        broken = loose_share(values) + missing_share(values), getattr(drawn.field, "loose_before", 0.0)
-        if best is None or broken < best[0]:
-            best = broken, drawn
-        if not any(broken):
-            break
+        doubt = said(drawn.field)[1]
+        if doubt:  # most are; they are looked at if nothing better comes
+            doubted.append((doubt, attempt, drawn))
+        elif flawless(drawn, doubt):
+            return drawn
         progress((attempt + 1) / config.draws)
+    for doubt, _, drawn in sorted(doubted, key=lambda one: one[:2]):
+        if flawless(drawn, doubt):
+            break
     assert best is not None
     return best[1]
+
+
+def said(field: Field) -> tuple[float, float]:
+    """What a generator says of a field that it drew: what was loose before it was mended, and its judge's doubt."""
+    return (field.loose_before, field.doubt) if isinstance(field, Judged) else (0.0, 0.0)
 
 
 def of_seed(generator: Generator, config: CheckpointConfig, seed: int, truncation: float) -> Drawn:

@@ -21,7 +21,7 @@ from .run_folder import read_run
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
-    parser.add_argument("run", help="run folder of kind gan, codes, refined or rendered")
+    parser.add_argument("run", help="run folder of kind gan, codes, judge, refined or rendered")
     parser.add_argument("checkpoint", help="checkpoint folder to write; its name becomes the checkpoint's identity")
     parser.add_argument("--label", required=True, help="name in menus")
     parser.add_argument("--size", type=float, default=0.93, help="longest side in metres, for generators without one")
@@ -85,6 +85,14 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
         codes = CodesTrainer(settings, autoencoder.recipe.architecture, options, attributes=attributes)
         codes.restore(state)
         return assemble(autoencoder, codes), recipe, (codes.architecture, codes.options), "normal"
+    if recipe["kind"] == "judge":
+        from .train_judge import JudgeRecipe, JudgeTrainer, judged_options, load_codes
+
+        own = fill(JudgeRecipe, recipe)
+        drawer, _, (name, plain) = load_codes(Path(own.codes), "cpu")
+        judged = JudgeTrainer(own, drawer)
+        judged.restore(state)
+        return judged.finished(), recipe, (name, judged_options(plain)), "normal"
     if recipe["kind"] == "rendered":
         from .train_rendered import RenderedRecipe, RenderedTrainer
 
@@ -98,7 +106,8 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
         refined.restore(state)
         return refined.average.eval(), recipe, ("textured", recipe["options"]), "normal"
     raise TrainingError(
-        f"A run of kind {recipe['kind']!r} has no generator to ship.", "Name a gan, codes, refined or rendered run."
+        f"A run of kind {recipe['kind']!r} has no generator to ship.",
+        "Name a gan, codes, judge, refined or rendered run.",
     )
 
 

@@ -75,6 +75,12 @@ def _codes(recipe: Any, dataset: Path, run: Path, device: str) -> None:
     train_codes(recipe, dataset, run, device)
 
 
+def _judge(recipe: Any, dataset: Path, run: Path, device: str) -> None:
+    from .train_judge import train_judge
+
+    train_judge(recipe, dataset, run, device)
+
+
 def _refined(recipe: Any, dataset: Path, run: Path, device: str) -> None:
     from .train_refined import train_refined
 
@@ -91,6 +97,7 @@ def _kinds() -> dict[str, tuple[type, Any]]:
     from .train_autoencoder import AutoencoderRecipe
     from .train_codes import CodesRecipe
     from .train_gan import GanRecipe
+    from .train_judge import JudgeRecipe
     from .train_refined import RefinedRecipe
     from .train_rendered import RenderedRecipe
 
@@ -98,6 +105,7 @@ def _kinds() -> dict[str, tuple[type, Any]]:
         "autoencoder": (AutoencoderRecipe, _autoencoder),
         "codes": (CodesRecipe, _codes),
         "gan": (GanRecipe, _gan),
+        "judge": (JudgeRecipe, _judge),
         "refined": (RefinedRecipe, _refined),
         "rendered": (RenderedRecipe, _rendered),
     }

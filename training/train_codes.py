@@ -19,6 +19,7 @@ from torch import nn
 from gan3d_core.errors import TrainingError
 from gan3d_core.generators import build
 from gan3d_core.generators.coded import CodedGenerator, Codes, Mapping
+from gan3d_core.generators.judge import CellTrunk
 from gan3d_core.generators.latent_volume import LatentVolumeGenerator, PrincipalDrawer
 
 from . import averaging, loop, objectives
@@ -26,7 +27,7 @@ from .attributes import Labels, Specification, read_labels
 from .autoencoder_data import AutoencoderData
 from .configuration import fill
 from .data.store import Dataset
-from .discriminators.codes import GROUP, ApartCritic, CellCritic, CellTrunk, CodeCritic
+from .discriminators.codes import GROUP, ApartCritic, CellCritic, CodeCritic
 from .regularisers import gradient_penalty, r1_penalty
 from .run_folder import RunFolder, read_run
 from .sheets import field_sheet

@@ -19,6 +19,7 @@ from ..drawing import loose_share
 from ..field import Field, Materials, lattice
 from .attributes import Attributes
 from .chunks import in_chunks
+from .judge import Judge
 from .solid_noise import solid_noise
 from .volume_encoder import space_to_depth
 
@@ -194,6 +195,7 @@ class CodedGenerator(nn.Module, abc.ABC):
         attributes: names and values of what it is told of a shape, see `Attributes`; drawn from the last numbers of z's
             geometry part, which is so much longer.
         rounds: how often a drawn shape is encoded and decoded again before it is given out; see `mend`.
+        judged: whether its drawn shapes are judged, see `Judge`.
         summary, summary_size: from a shape's code to what its size and the drawing of its texture need of it; all of it
             by default.
     """
@@ -203,6 +205,7 @@ class CodedGenerator(nn.Module, abc.ABC):
     geometry_mapping: Mapping
     texture_mapping: Mapping
     encoder: nn.Module | None
+    judge: Judge | None
 
     def __init__(
         self,
@@ -246,6 +249,10 @@ class CodedGenerator(nn.Module, abc.ABC):
     def make_encoder(self, width: int) -> nn.Module:
         """An encoder from (N, 8, 16 or 32, 32, 32), the distances after `space_to_depth` and in units of TRUNCATION, to
         means and log-variances (N, 2 · geometry_code) of this generator's code of a shape."""
+
+    @abc.abstractmethod
+    def make_judge(self) -> Judge:
+        """A judge of this generator's codes of shapes."""
 
     @abc.abstractmethod
     def shape_alone(self, codes: Codes) -> Features:
@@ -344,26 +351,35 @@ class CodedGenerator(nn.Module, abc.ABC):
     def fields(self, codes: np.ndarray, size_m: float) -> list[Field]:
         """The size is the network's own; `size_m` of the checkpoint is not needed."""
         device = next(self.parameters()).device
-        return self.decode(*self.mend(self.map(torch.as_tensor(codes, device=device))))
+        mended, loose = self.mend(self.map(torch.as_tensor(codes, device=device)))
+        fields = self.decode(mended)
+        for field, before, doubt in zip(fields, loose, self.doubts(mended), strict=True):
+            field.loose_before, field.doubt = before, doubt
+        return list(fields)
 
     @torch.inference_mode()
-    def decode(self, codes: Codes, loose: Sequence[float] | None = None) -> list[Field]:
-        """Fields of codes that have been mapped, or encoded, already.
-
-        Args:
-            loose: of each, if it was mended, what was loose before.
-        """
+    def decode(self, codes: Codes) -> list[TexturedField]:
+        """Fields of codes that have been mapped, or encoded, already."""
         planes, sizes = self.synthesise(codes), self.size_m(codes).tolist()
-        before = [0.0] * len(codes) if loose is None else loose
-        return [TexturedField(self, planes[i : i + 1], sizes[i], before[i]) for i in range(len(codes))]
+        return [TexturedField(self, planes[i : i + 1], sizes[i]) for i in range(len(codes))]
+
+    @torch.no_grad()
+    def doubts(self, codes: Codes) -> list[float]:
+        """How far the judge would rather not show each of some mended codes; 0 for all without a judge."""
+        if self.judge is None:
+            return [0.0] * len(codes)
+        return self.judge.doubts(self.geometry_mapping.whiten(codes.geometry))
 
 
 class TexturedField:
-    """One shape of a textured generator, evaluated where it is asked for."""
+    """One shape of a textured generator, evaluated where it is asked for.
 
-    def __init__(self, generator: CodedGenerator, planes: Features, size_m: float, loose_before: float = 0.0) -> None:
+    If it was drawn, `loose_before` and `doubt` say what `drawing.choose` asks.
+    """
+
+    def __init__(self, generator: CodedGenerator, planes: Features, size_m: float) -> None:
         self._generator, self._planes, self.size_m = generator, planes, size_m
-        self.loose_before = loose_before
+        self.loose_before = self.doubt = 0.0
 
     def values(self, resolution: int) -> np.ndarray:
         """Coarse to fine: a quarter of the resolution everywhere (half of it at 64³), the full one within reach of the

@@ -19,12 +19,16 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from .coded import MATERIAL_CHANNELS, TRUNCATION, CodedGenerator, Codes, Features, Mapping, PointHead, perceptron
+from .judge import CellTrunk, Judge
 from .volume_encoder import channels_to_cells
 
 FINEST = 32
 """Cells of the grids that are encoded, along each axis, after `space_to_depth`."""
 START = 4
 """Cells along each axis from which codes are drawn, and to which a critic reduces them."""
+
+JUDGE = (32, 64)
+"""Widths of the judge's convolutions, the last at so few cells."""
 
 
 def shape_of(cells: int, symmetric: bool) -> tuple[int, int, int]:
@@ -261,6 +265,7 @@ class LatentVolumeGenerator(CodedGenerator):
         attributes: Sequence[tuple[str, Sequence[str]]] = (),
         rounds: int = 0,
         encoder_width: int = 16,
+        judged: bool = False,
     ) -> None:
         if min(code_channels, texture_code, head_width, mapping_width, mapping_layers) < 1 or components < 0:
             raise ValueError("sizes must be positive, components not negative")
@@ -297,6 +302,7 @@ class LatentVolumeGenerator(CodedGenerator):
         self.distance_head = PointHead(last, 0, head_width, 1)
         self.material_head = PointHead(middle + last, texture_code, head_width, palette + MATERIAL_CHANNELS)
         self.encoder = self.make_encoder(encoder_width) if rounds else None
+        self.judge = self.make_judge() if judged else None
 
     @property
     def levels(self) -> int:
@@ -304,6 +310,9 @@ class LatentVolumeGenerator(CodedGenerator):
 
     def make_encoder(self, width: int) -> CellEncoder:
         return CellEncoder(8, self.code_channels, self.cells[-1], width)
+
+    def make_judge(self) -> Judge:
+        return Judge(CellTrunk(self.code_channels, self.cells, JUDGE[-round(math.log2(self.cells[-1] // START)) :]))
 
     def shape_alone(self, codes: Codes) -> Features:
         coarse, fine = self.geometry_synthesis(codes.geometry)

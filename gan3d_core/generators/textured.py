@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from .coded import MATERIAL_CHANNELS, TRUNCATION, CodedGenerator, Codes, Features, Mapping, PointHead, perceptron
+from .judge import Judge, VectorTrunk
 from .volume_encoder import VolumeEncoder
 
 
@@ -82,6 +83,7 @@ class TexturedGenerator(CodedGenerator):
         attributes: Sequence[tuple[str, Sequence[str]]] = (),
         rounds: int = 0,
         encoder_width: int = 16,
+        judged: bool = False,
     ) -> None:
         sizes = (geometry_code, texture_code, head_width, mapping_width, mapping_layers)
         if min(*sizes, *channels, *texture_channels) < 1 or min(len(channels), len(texture_channels)) < 2:
@@ -105,9 +107,13 @@ class TexturedGenerator(CodedGenerator):
         both_planes = 3 * (channels[-1] + texture_channels[-1])
         self.material_head = PointHead(both_planes, both, head_width, palette + MATERIAL_CHANNELS)
         self.encoder = self.make_encoder(encoder_width) if rounds else None
+        self.judge = self.make_judge() if judged else None
 
     def make_encoder(self, width: int) -> VolumeEncoder:
         return VolumeEncoder(8, self.geometry_code, width, self.symmetric)
+
+    def make_judge(self) -> Judge:
+        return Judge(VectorTrunk(self.geometry_code))
 
     @property
     def levels(self) -> int:

@@ -121,8 +121,27 @@ def test_the_first_whole_one_is_taken_or_else_the_least_broken(radii, taken):
 def test_what_needed_no_mending_comes_first_and_what_is_still_broken_last(radii, before, taken):
     generator = Bits(radii)
     for one, loose in zip(generator.made, before, strict=True):
-        one.loose_before = loose
+        one.loose_before, one.doubt = loose, 0.0
     assert drawing.choose(generator, CONFIG, code_of).attempt == taken
+
+
+@pytest.mark.parametrize(
+    ("radii", "doubts", "taken", "asked"),
+    [
+        ((0, 0, 0, 0), (1.0, 2.0, 0, 0), 2, (0, 0, 1, 0)),  # what the judge lets pass, and no other is looked at
+        ((0, 0, 0, 0), (3.0, 1.0, 2.0, 4.0), 1, (0, 1, 0, 0)),  # the least doubtful
+        ((0, 0.2, 0, 0), (3.0, 1.0, 2.0, 4.0), 2, (0, 1, 1, 0)),  # of those that are whole
+        ((0.2, 0.3, 0, 0.3), (0, 0, 1.0, 0), 2, (1, 1, 1, 1)),  # a doubt is less than a fault
+        ((0.2, 0.1, 0.2, 0.3), (0, 2.0, 1.0, 0), 1, (1, 1, 1, 1)),  # and the least fault is taken
+    ],
+)
+def test_what_a_judge_lets_pass_comes_first(radii, doubts, taken, asked):
+    generator = Bits(radii)
+    for one, doubt in zip(generator.made, doubts, strict=True):
+        one.loose_before, one.doubt = 0.0, doubt
+    drawn = drawing.choose(generator, CONFIG, code_of)
+    assert (drawn.attempt, drawn.field) == (taken, generator.made[taken])
+    assert tuple(one.asked for one in generator.made) == asked
 
 
 def test_a_checkpoint_that_draws_once_is_not_looked_at():

@@ -124,6 +124,22 @@ def test_nothing_is_mended_without_rounds(kind):
         make(kind, rounds=-1)
 
 
+@each
+@torch.no_grad()
+def test_a_judge_doubts_what_stays_below_its_bar_after_mending(kind):
+    generator = make(kind, rounds=1, encoder_width=8, judged=True)
+    mended, _ = generator.mend(generator.map(draw(6)))
+    odds = generator.judge(generator.geometry_mapping.whiten(mended.geometry))
+    generator.judge.bar.fill_(float(odds.median()))
+    expected = (generator.judge.bar - odds).clamp_min(0)
+    assert (expected == 0).sum() == 4, "the median of six is the third"
+    assert [field.doubt for field in generator.fields(draw(6).numpy(), 1.0)] == pytest.approx(
+        expected.tolist(), abs=1e-6
+    )
+    assert make(kind).doubts(mended) == [0.0] * 6
+    assert not [name for name in make(kind).state_dict() if name.startswith("judge")]
+
+
 @torch.no_grad()
 def test_a_palette_mixes_its_materials_and_decides_when_asked():
     torch.manual_seed(0)

@@ -7,9 +7,10 @@ import torch
 from small import LATENT_VOLUME
 
 from gan3d_core.generators.coded import Codes
+from gan3d_core.generators.judge import CellTrunk
 from gan3d_core.generators.latent_volume import LatentVolumeGenerator, read
 from gan3d_core.generators.volume_encoder import cells_to_channels, channels_to_cells, space_to_depth
-from training.discriminators.codes import CellCritic, CellTrunk
+from training.discriminators.codes import CellCritic
 
 
 def make(**changes) -> LatentVolumeGenerator:

@@ -25,6 +25,7 @@ from training.train import KINDS, main
 from training.train_autoencoder import AutoencoderRecipe, AutoencoderTrainer, train_autoencoder
 from training.train_codes import CodesRecipe, train_codes
 from training.train_gan import GanRecipe, GanTrainer, train_gan
+from training.train_judge import JudgeRecipe, train_judge
 from training.train_rendered import RenderedRecipe, RenderedTrainer, train_rendered
 
 SHAPES = Path(__file__).parent.parent / "shapes"
@@ -199,9 +200,11 @@ CELLS: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("architecture", "options", "changes"), [("textured", TEXTURED, {}), ("latent_volume", LATENT_VOLUME, CELLS)]
 )
-def test_from_an_autoencoder_to_a_checkpoint_that_generates(dataset, tmp_path, architecture, options, changes):
-    """Autoencode, train the codes, export in 16 bit, load strictly: the field is that of the run, one that was stopped
-    and gone on with."""
+def test_from_an_autoencoder_to_a_checkpoint_that_generates(
+    dataset, tmp_path, monkeypatch, architecture, options, changes
+):
+    """Autoencode, train codes and a judge of what they draw, export in 16 bit, load strictly: the field is that of the
+    run, one that was stopped and gone on with."""
     autoencoder = dataclasses.replace(AUTOENCODER, architecture=architecture, options=options)
     train_autoencoder(autoencoder, dataset, tmp_path / "planes", "cpu")
     codes = CodesRecipe(
@@ -212,9 +215,15 @@ def test_from_an_autoencoder_to_a_checkpoint_that_generates(dataset, tmp_path, a
     trained = train_codes(codes, dataset, tmp_path / "codes", "cpu")
     whole = train_codes(codes, dataset, tmp_path / "whole", "cpu")
     assert all(torch.equal(a, b) for a, b in zip(trained.parameters(), whole.parameters(), strict=True))
+    judging = JudgeRecipe(
+        "judge", "chair", codes=str(tmp_path / "codes"), shapes=4, held_out=0.5, steps=3, batch=4, threads=1
+    )
+    monkeypatch.setattr("gan3d_core.generators.coded.loose_share", lambda _: 0.0)  # four steps make crumbs
+    train_judge(dataclasses.replace(judging, steps=1), dataset, tmp_path / "judge", "cpu")
+    trained = train_judge(judging, dataset, tmp_path / "judge", "cpu")
     (tmp_path / "card.md").write_text("# A test\n")
     arguments = [
-        str(tmp_path / "codes"),
+        str(tmp_path / "judge"),
         str(tmp_path / "shipped"),
         "--label",
         "Test",
@@ -230,6 +239,10 @@ def test_from_an_autoencoder_to_a_checkpoint_that_generates(dataset, tmp_path, a
     (a,), (b,) = trained.fields(z, 1.0), loaded.fields(z, 1.0)
     assert np.abs(a.values(32) - b.values(32)).max() < 2e-3
     assert a.size_m == pytest.approx(b.size_m, rel=1e-2)
+    many = np.stack([latent.draw(seed, 12, checkpoint.config.prior) for seed in range(8)])
+    doubts = np.array([[field.doubt for field in one.fields(many, 1.0)] for one in (trained, loaded)])
+    assert doubts[0] == pytest.approx(doubts[1], abs=0.02)
+    assert np.ptp(doubts[0]) > 0
     # Symmetric: the field at −x is the field at x.
     assert np.array_equal(b.values(32), b.values(32)[::-1])
     points = np.random.default_rng(0).uniform(-0.8, 0.8, (50, 3)).astype(np.float32)
@@ -290,6 +303,8 @@ def test_bad_settings(dataset, tmp_path):
     with pytest.raises(DatasetError, match="no shapes of category 'lamp'"):
         train_gan(dataclasses.replace(GAN, category="lamp"), dataset, tmp_path / "run2", "cpu")
     train_gan(dataclasses.replace(GAN, steps=1), dataset, tmp_path / "run3", "cpu")
+    with pytest.raises(TrainingError, match="is a run of kind 'gan'"):
+        train_judge(JudgeRecipe("judge", "chair", codes=str(tmp_path / "run3")), dataset, tmp_path / "run7", "cpu")
     with pytest.raises(TrainingError, match="another recipe \\(batch differ\\)"):
         train_gan(dataclasses.replace(GAN, batch=3), dataset, tmp_path / "run3", "cpu")
     (tmp_path / "run3" / "snapshot.pt").write_bytes(b"rubbish")

@@ -3,15 +3,10 @@ with generators: codes mean something to their own autoencoder only."""
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
-
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from gan3d_core.generators.volume_encoder import cells_to_channels
+from gan3d_core.generators.judge import CellTrunk
 
 GROUP = 8
 """Samples that share one figure of how much they vary (minibatch standard deviation, Karras et al. 2018, section 3),
@@ -76,40 +71,6 @@ class ApartCritic(nn.Module):
         shape, surface, told = codes.split(self.sizes, 1)
         seen = shape[:, : self.SEEN]
         return self.shape(torch.cat([shape, told], 1)) + self.surface(torch.cat([surface, told, seen], 1))
-
-
-class CellTrunk(nn.Module):
-    """Convolutions from a code of cells to one vector.
-
-    Args:
-        channels, cells: of the code: it is (channels, X, Y, Z), flattened.
-        widths: at half the resolution, at a quarter of it, … down to 4 cells along an axis.
-    """
-
-    def __init__(self, channels: int, cells: tuple[int, int, int], widths: Sequence[int] = (64, 128)) -> None:
-        super().__init__()
-        self.grid = (channels, *cells)
-        axes = [torch.linspace(-1, 1, n // 2) for n in cells]
-        self.place: torch.Tensor
-        self.register_buffer("place", torch.stack(torch.meshgrid(*axes, indexing="ij"))[None], persistent=False)
-        self.enter = nn.Conv3d(8 * channels + 3, widths[0], 3, padding=1)
-        self.within = nn.ModuleList(nn.Conv3d(width, width, 3, padding=1) for width in widths)
-        self.down = nn.ModuleList(
-            nn.Conv3d(before, after, 4, stride=2, padding=1) for before, after in itertools.pairwise(widths)
-        )
-        self.size = widths[-1] * math.prod(n // 2 ** len(widths) for n in cells)
-
-    def forward(self, codes: torch.Tensor) -> torch.Tensor:
-        """(N, channels · X · Y · Z) to (N, size) in 32 bits."""
-        grid = cells_to_channels(codes.unflatten(1, self.grid))
-        grid = torch.cat([grid, self.place.expand(len(grid), -1, -1, -1, -1)], 1)
-        grid = F.leaky_relu(self.enter(grid), 0.2)
-        for within, down in zip(self.within, self.down, strict=False):
-            grid = F.leaky_relu(down(grid + F.leaky_relu(within(grid), 0.2)), 0.2)
-        # Weight gradients of so small a 16-bit convolution come out as NaN now and then on CPUs (torch 2.13).
-        with torch.autocast(grid.device.type, enabled=False):
-            grid = grid.float()
-            return (grid + F.leaky_relu(self.within[-1](grid), 0.2)).flatten(1)
 
 
 class CellCritic(nn.Module):
