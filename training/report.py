@@ -159,7 +159,7 @@ def _recipe(recipe: dict[str, Any]) -> Markup:
     kind = KINDS.get(str(recipe.get("kind")))
     docs = field_docs(kind[0]) if kind else {}
     rows: list[list[object]] = [
-        [element("code", key), element("code", json.dumps(value)), docs.get(key, "").replace("`", "")]
+        [element("code", key, class_="name"), element("code", json.dumps(value)), docs.get(key, "").replace("`", "")]
         for key, value in recipe.items()
     ]
     return section("Recipe", table(["Field", "Value", "What it is"], rows), lead="As resolved when the run began.")

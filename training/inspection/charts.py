@@ -149,7 +149,7 @@ def curve(
     xs, ys = xs[chosen], ys[chosen]
     low, high = float(ys.min()), float(ys.max())
     left, right = float(xs[0]), max(float(xs[-1]), float(xs[0]) + 1)
-    up, foot = HEIGHT - FOOT - 16, HEIGHT - FOOT - 4
+    up, foot = HEIGHT - FOOT - 22, HEIGHT - FOOT - 4  # the range is written above
 
     def across(at: float) -> float:
         return (at - left) / (right - left) * WIDTH
