@@ -99,6 +99,7 @@ class GAN3D_PG_settings(bpy.types.PropertyGroup):
     )
     min_component: FloatProperty(name="Smallest Part", subtype="FACTOR", **_limits("min_component", float))
     smoothing: IntProperty(name="Smoothing", **_limits("smoothing", int))
+    flattening: IntProperty(name="Flattening", **_limits("flattening", int))
     target_faces: IntProperty(name="Target Faces", soft_max=50_000, step=100, **_limits("target_faces", int))
     texture_size: IntProperty(name="Texture Size", subtype="PIXEL", **_limits("texture_size", int))
 
@@ -125,6 +126,7 @@ class GAN3D_PG_settings(bpy.types.PropertyGroup):
             components=self.components,
             min_component=round(self.min_component, 6),
             smoothing=self.smoothing,
+            flattening=self.flattening,
             target_faces=self.target_faces,
             texture_size=self.texture_size,
         )
@@ -141,7 +143,7 @@ class GAN3D_PG_settings(bpy.types.PropertyGroup):
             self.texture_seed = recipe.texture_seed
         for name in ("seed", "truncation", "resolution", "components", "min_component"):
             setattr(self, name, getattr(recipe, name))
-        for name in ("smoothing", "target_faces", "texture_size"):
+        for name in ("smoothing", "flattening", "target_faces", "texture_size"):
             setattr(self, name, getattr(recipe, name))
 
 

@@ -17,6 +17,7 @@ SETTINGS = (
     "target_faces",
     "texture_size",
     "smoothing",
+    "flattening",
     "components",
     "min_component",
 )

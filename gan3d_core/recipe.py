@@ -13,8 +13,8 @@ from typing import Any
 
 from .errors import RecipeError
 
-VERSION = 2
-"""1 had no `attempt`, and is read: there a seed was its first code, whole or not."""
+VERSION = 3
+"""1 had no `attempt`, and is read: there a seed was its first code, whole or not. Neither had 2 `flattening`."""
 COMPONENT_RULES = ("largest", "floaters", "all")
 
 # name → (smallest, largest), inclusive. The panel's sliders and the command line read their limits here.
@@ -25,6 +25,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "truncation": (0.0, 1.0),
     "resolution": (16, 256),
     "smoothing": (0, 50),
+    "flattening": (0, 50),
     "target_faces": (100, 500_000),
     "texture_size": (64, 4096),
     "min_component": (0.0, 1.0),
@@ -55,6 +56,8 @@ class Recipe:
     """Smallest kept part, as a share of the largest part's enclosed volume, 0 … 1."""
     smoothing: int = 8
     """Taubin smoothing iterations (shrink-free), 0 … 50."""
+    flattening: int = 10
+    """Iterations of bilateral normal filtering, 0 … 50: wavy surfaces become flat, and edges sharp."""
     target_faces: int = 8000
     """Decimate to at most this many triangles, 100 … 500,000."""
     texture_size: int = 1024
@@ -105,13 +108,15 @@ class Recipe:
             raise RecipeError("A recipe must be a JSON object.")
         data = dict(data)
         version = data.pop("version", None)
-        if version not in (1, VERSION):
+        if version not in (1, 2, VERSION):
             raise RecipeError(
                 f"The recipe has version {version!r}; this GAN3D reads versions 1 to {VERSION}.",
                 "Update GAN3D, or generate the shape again.",
             )
         if version == 1:
             data.setdefault("attempt", 0)
+        if version < VERSION:
+            data.setdefault("flattening", 0)
         known = {field.name for field in dataclasses.fields(Recipe)}
         unknown = sorted(set(data) - known)
         if unknown:

@@ -26,6 +26,7 @@ class GAN3D_PT_output(Sidebar, bpy.types.Panel):
         column = layout.column()
         column.prop(settings, "resolution")
         column.prop(settings, "smoothing")
+        column.prop(settings, "flattening")
         column.prop(settings, "target_faces")
         column.prop(settings, "texture_size")
         column = layout.column()

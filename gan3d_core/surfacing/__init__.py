@@ -1,7 +1,7 @@
 """Field → mesh: from the function a generator yields to a textured `Shape`.
 
-extract → clean (components, smoothing) → decimate → unwrap → bake; each stage is a module here. Every stage is
-deterministic: the same field and recipe give the same arrays, bit for bit.
+extract → clean (components, smoothing, flattening) → decimate → unwrap → bake; each stage is a module here. Every stage
+is deterministic: the same field and recipe give the same arrays, bit for bit.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .atlas import unwrap
 from .bake import bake
 from .components import keep_components
 from .extract import extract
+from .flatten import flatten
 from .simplify import simplify
 from .smooth import smooth
 
@@ -27,8 +28,8 @@ def surface(field: Field, recipe: Recipe, progress: Progress = no_progress) -> S
 
     Args:
         field: see `field.Field`.
-        recipe: `resolution`, `components`, `min_component`, `smoothing`, `target_faces` and `texture_size` are used.
-            A field without materials gets small plain images whatever the texture size.
+        recipe: `resolution`, `components`, `min_component`, `smoothing`, `flattening`, `target_faces` and
+            `texture_size` are used. A field without materials gets small plain images whatever the texture size.
         progress: called as (stage, fraction) at the start and end of each stage and within the long ones, at least
             every half second; what it raises (`CancelledError`) passes through.
 
@@ -44,7 +45,8 @@ def surface(field: Field, recipe: Recipe, progress: Progress = no_progress) -> S
 
     progress("clean", 0.0)
     vertices, faces = keep_components(vertices, faces, recipe.components, recipe.min_component)
-    vertices = smooth(vertices, faces, recipe.smoothing, lambda f: progress("clean", 0.5 + 0.5 * f))
+    vertices = smooth(vertices, faces, recipe.smoothing, lambda f: progress("clean", 0.2 + 0.2 * f))
+    vertices = flatten(vertices, faces, recipe.flattening, lambda f: progress("clean", 0.4 + 0.6 * f))
     progress("clean", 1.0)
 
     progress("decimate", 0.0)

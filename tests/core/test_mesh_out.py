@@ -71,11 +71,14 @@ def moved(field, shape):
     """(3,) from the placed shape, scaled to the cube, to the field's frame: by the low corner of its own surface."""
     from gan3d_core.surfacing.components import keep_components
     from gan3d_core.surfacing.extract import extract
+    from gan3d_core.surfacing.flatten import flatten
     from gan3d_core.surfacing.simplify import simplify
     from gan3d_core.surfacing.smooth import smooth
 
     vertices, faces = keep_components(*extract(field.values(64)), "largest", 0.02)
-    vertices, _ = simplify(smooth(vertices, faces, 8), faces, 5000)
+    recipe = Recipe("any")
+    vertices = flatten(smooth(vertices, faces, recipe.smoothing), faces, recipe.flattening)
+    vertices, _ = simplify(vertices, faces, 5000)
     return vertices.min(axis=0) - shape.vertices.min(axis=0) * (2 * EXTENT / field.size_m)
 
 

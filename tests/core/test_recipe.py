@@ -26,6 +26,7 @@ recipes = st.builds(
     components=st.sampled_from(COMPONENT_RULES),
     min_component=within("min_component", float),
     smoothing=within("smoothing", int),
+    flattening=within("flattening", int),
     target_faces=within("target_faces", int),
     texture_size=within("texture_size", int),
     checkpoint_hash=st.text("0123456789abcdef", max_size=16),
@@ -72,7 +73,7 @@ def test_whole_numbers_serve_as_fractions():
         '"a"',
         "{}",
         '{"version": 1}',
-        '{"version": 3, "checkpoint": "a"}',
+        '{"version": 4, "checkpoint": "a"}',
         '{"checkpoint": "a"}',
         '{"version": 1, "checkpoint": "a", "colour": 1}',
         '{"version": 1, "checkpoint": 5}',
@@ -108,7 +109,9 @@ def test_another_seed_leaves_open_which_of_its_codes():
     assert recipe.of_seed(4) == Recipe("a", seed=4)
 
 
-def test_recipes_of_before_are_their_first_code():
-    """They were written when a seed had one code."""
-    old = {key: value for key, value in Recipe("a", seed=3).to_dict().items() if key != "attempt"}
-    assert Recipe.from_dict({**old, "version": 1}) == Recipe("a", seed=3, attempt=0)
+def test_recipes_of_before_make_what_they_made():
+    """The first were written when a seed had one code, the next when nothing was flattened."""
+    now = Recipe("a", seed=3, attempt=2).to_dict()
+    old = {key: value for key, value in now.items() if key not in ("attempt", "flattening")}
+    assert Recipe.from_dict({**old, "version": 1}) == Recipe("a", seed=3, attempt=0, flattening=0)
+    assert Recipe.from_dict({**old, "version": 2, "attempt": 2}) == Recipe("a", seed=3, attempt=2, flattening=0)
