@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-SEEDS = (4, 19, 29, 37)
+SEEDS = (2, 12, 33, 41)
 """The chairs of the demo, from left to right: chosen so that the shipped checkpoint shows four kinds of chair."""
 
 LIBRARIES_HINT = (

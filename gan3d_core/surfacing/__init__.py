@@ -1,7 +1,7 @@
 """Field → mesh: from the function a generator yields to a textured `Shape`.
 
-extract → clean (components, smoothing, flattening) → decimate → unwrap → bake; each stage is a module here. Every stage
-is deterministic: the same field and recipe give the same arrays, bit for bit.
+extract → clean (components, smoothing) → decimate (and flatten) → unwrap → bake; each stage is a module here. Every
+stage is deterministic: the same field and recipe give the same arrays, bit for bit.
 """
 
 from __future__ import annotations
@@ -45,12 +45,13 @@ def surface(field: Field, recipe: Recipe, progress: Progress = no_progress) -> S
 
     progress("clean", 0.0)
     vertices, faces = keep_components(vertices, faces, recipe.components, recipe.min_component)
-    vertices = smooth(vertices, faces, recipe.smoothing, lambda f: progress("clean", 0.2 + 0.2 * f))
-    vertices = flatten(vertices, faces, recipe.flattening, lambda f: progress("clean", 0.4 + 0.6 * f))
+    vertices = smooth(vertices, faces, recipe.smoothing, lambda f: progress("clean", 0.5 + 0.5 * f))
     progress("clean", 1.0)
 
     progress("decimate", 0.0)
-    vertices, faces = simplify(vertices, faces, recipe.target_faces, lambda f: progress("decimate", f))
+    vertices, faces = simplify(vertices, faces, recipe.target_faces, lambda f: progress("decimate", 0.9 * f))
+    # Few faces are large ones: a neighbour's neighbour is as far away as a dent is wide.
+    vertices = flatten(vertices, faces, recipe.flattening, lambda f: progress("decimate", 0.9 + 0.1 * f))
     progress("decimate", 1.0)
 
     progress("unwrap", 0.0)

@@ -14,23 +14,19 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
-from .smooth import smooth
-
 LIKENESS = 0.3
 """How far apart the ends of two unit normals may be to count as of one surface (σ of a Gaussian): 17 degrees. Dents are
 shallower, the edges of furniture are not."""
 FOLLOWING = 20
 """Steps in which vertices follow their faces' normals, as in Zheng et al., section 5."""
 
-RELAXING = 5
-"""Pairs of Taubin's steps at the end. A crease seldom runs along the edges of the mesh: it is a zigzag after the
-filter, which shines like a broken mirror on metal, and edges of furniture are a little round in any case."""
-
 
 def flatten(
     vertices: np.ndarray, faces: np.ndarray, iterations: int, step: Callable[[float], None] = lambda _: None
 ) -> np.ndarray:
-    """Filter the normals, let the vertices follow, and relax them.
+    """Filter the normals, and let the vertices follow.
+
+    Best after decimation: then creases run along edges of the mesh, where before they are zigzags across it.
 
     Args:
         vertices: (V, 3).
@@ -56,7 +52,7 @@ def flatten(
         # Each face pulls its corners into the plane through its centre.
         pulls = [((centres - moved[faces[:, k]]) * normals).sum(1, keepdims=True) * normals for k in range(3)]
         moved = moved + shares * sum(at @ pull for at, pull in zip(corners, pulls, strict=True))
-    path = smooth(moved, faces, RELAXING) - vertices
+    path = moved - vertices
     length = np.linalg.norm(path, axis=1, keepdims=True)
     most = np.linalg.norm(vertices[faces] - vertices[np.roll(faces, 1, 1)], axis=2).mean()
     return vertices + path * np.minimum(1.0, most / np.maximum(length, 1e-12))

@@ -77,8 +77,8 @@ def moved(field, shape):
 
     vertices, faces = keep_components(*extract(field.values(64)), "largest", 0.02)
     recipe = Recipe("any")
-    vertices = flatten(smooth(vertices, faces, recipe.smoothing), faces, recipe.flattening)
-    vertices, _ = simplify(vertices, faces, 5000)
+    vertices, faces = simplify(smooth(vertices, faces, recipe.smoothing), faces, 5000)
+    vertices = flatten(vertices, faces, recipe.flattening)
     return vertices.min(axis=0) - shape.vertices.min(axis=0) * (2 * EXTENT / field.size_m)
 
 
