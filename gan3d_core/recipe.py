@@ -57,8 +57,8 @@ class Recipe:
     smoothing: int = 8
     """Taubin smoothing iterations (shrink-free), 0 … 50."""
     flattening: int = 10
-    """Iterations of bilateral normal filtering, 0 … 50: dents go, and edges become sharp. It reaches a few faces far, and
-    so flattens more where faces are few and large."""
+    """Iterations of bilateral normal filtering, 0 … 50: dents go, and edges become sharp. It reaches a few faces
+    far, and so flattens more where faces are few and large."""
     target_faces: int = 8000
     """Decimate to at most this many triangles, 100 … 500,000."""
     texture_size: int = 1024

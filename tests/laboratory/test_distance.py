@@ -7,6 +7,7 @@ import pytest
 import solids
 import trimesh
 
+from gan3d_core.drawing import loose_share
 from gan3d_core.field import cell_centres
 from training.data.distance import THIN_VOXELS, SignedDistance
 from training.data.orientation import turn_outward
@@ -131,6 +132,20 @@ def test_a_thin_rod_is_as_thick_as_the_least_thickness():
     found = SignedDistance(np.asarray(rod.vertices, np.float32), np.asarray(rod.faces)).grid(64)
     assert np.abs(found - away)[middle & (away > 0)].max() < 0.15 * VOXEL
     assert (found < 0)[:, :, 14:50].any(axis=(0, 1)).all()
+
+
+@pytest.mark.parametrize("voxels", [0.2, 0.5, 0.89, 1.1, 1.3])
+@pytest.mark.parametrize("aside", [(0.0, 0.0), (0.5, 0.0), (0.5, 0.5), (0.2, 0.4)])
+def test_a_pole_is_seen_wherever_it_stands(voxels, aside):
+    """As a lamp's, from a plate to a shade. Worst is in the middle between four columns of cells: (0, 0)."""
+    x, y = np.array(aside) * VOXEL
+    rod = trimesh.creation.cylinder(radius=voxels * VOXEL / 2, height=1.4, sections=24)
+    rod.apply_translation([x, y, 0.0])
+    ends = [solids.box((x - 0.2, y - 0.2, z - 0.1), (x + 0.2, y + 0.2, z + 0.1)) for z in (-0.75, 0.75)]
+    grid = grid_of(solids.join((rod.vertices, rod.faces), *ends))
+    assert loose_share(grid) == 0.0
+    inside = (grid < 0).any((0, 1))
+    assert inside[np.abs(cell_centres(64)) < 0.8].all(), "no gap anywhere along it"
 
 
 def test_a_thick_solid_is_not_thickened():
