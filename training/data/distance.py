@@ -29,6 +29,8 @@ the middle between four columns of cells is seen by them from a thickness of 1.4
 lost."""
 _BESIDE = 4.0
 """Voxels from thin parts within which others are measured too."""
+_DEEPEST = 4.0
+"""Voxels behind a face in which its other side is looked for."""
 _SLIGHT = 0.1
 """Share of a step that may be missing all the same: what is just thick enough is left alone."""
 _NEAR = np.sqrt(3.0) / 2 + 1.5
@@ -147,12 +149,23 @@ class SignedDistance:
             thin[thick] = self._is_hollow(pieces[thick], inner[thick, corner])
         if not thin.any():
             return
-        # A pole that stands on a plate has the plate's cells beside its foot, and is as thin there.
+        # A pole that stands on a plate has the plate's cells beside its foot, and is as thin there. What is neither
+        # hollow nor far from deep cells is asked by one ray.
         thick = np.flatnonzero(~thin)
-        reach = np.full(len(thick), _BESIDE * voxel, np.float32)
-        thin[thick] = nearest(_soup(pieces[thin]), pieces[thick].mean(1), reach) < reach
+        limit = np.full(len(thick), _BESIDE * voxel, np.float32)
+        beside = nearest(_soup(pieces[thin]), pieces[thick].mean(1), limit) < limit
+        beside = cut_to_size(pieces[thick[beside]], 1.5 * voxel)
         pieces = cut_to_size(pieces[thin], 1.5 * voxel)
-        thickness = self._thickness(pieces, self._is_hollow(pieces, pieces.mean(1)))
+        middle = pieces.mean(1)
+        hollow = self._is_hollow(pieces, middle)
+        thin = hollow | is_thin(middle)
+        others = np.concatenate([pieces[~thin], beside])
+        others = others[self._behind(others.mean(1), -_normals(others)) < THIN_VOXELS * voxel]
+        pieces = np.concatenate([pieces[thin], others])
+        hollow = np.concatenate([hollow[thin], np.zeros(len(others), bool)])
+        if not len(pieces):
+            return
+        thickness = self._thickness(pieces, hollow)
         missing = 1.0 - thickness / (2.0 * self.half_thickness)
         layer = np.ceil(_LAYERS * missing - _SLIGHT).astype(np.int64).clip(0, _LAYERS)
         for step in np.unique(layer[layer > 0]):
@@ -173,14 +186,18 @@ class SignedDistance:
         thickness, solid = np.zeros(len(triangles), np.float32), np.flatnonzero(~hollow)
         points = np.concatenate([middle[:, None], triangles + 0.3 * (middle[:, None] - triangles)], axis=1)[solid]
         back = -_normals(triangles[solid])[:, None].repeat(points.shape[1], axis=1)
-        start, reach = 0.02 * self._voxel, 4.0 * self._voxel
-        behind = (points + start * back).reshape(-1, 3)
-        far = first_hit(self._surface, behind, back.reshape(-1, 3), reach).reshape(points.shape[:2])
-        thickness[solid] = np.where(far < reach, far + start, reach).min(axis=1)
-        endless = np.flatnonzero(thickness == reach)
+        behind = self._behind(points.reshape(-1, 3), back.reshape(-1, 3))
+        thickness[solid] = behind.reshape(points.shape[:2]).min(axis=1)
+        endless = np.flatnonzero(thickness == _DEEPEST * self._voxel)
         open_behind = self._is_hollow(triangles[endless], middle[endless], THIN_VOXELS)
         thickness[endless[open_behind]] = 0.0
         return thickness
+
+    def _behind(self, points: np.ndarray, back: np.ndarray) -> np.ndarray:
+        """(N,) how far it is from points of the surface to its other side, up to `_DEEPEST` voxels."""
+        start, reach = 0.02 * self._voxel, _DEEPEST * self._voxel
+        far = first_hit(self._surface, points + start * back, back, reach)
+        return np.where(far < reach, far + start, reach).astype(np.float32)
 
     def _is_hollow(self, triangles: np.ndarray, points: np.ndarray, voxels: float = 0.25) -> np.ndarray:
         """(N,) bool: whether there is no inside so many voxels behind a point (N, 3) of each triangle."""
