@@ -101,12 +101,12 @@ def choose(
         progress: told the share of the attempts that is over; what it raises passes through.
     """
     best: tuple[Flaws, Drawn] | None = None
-    doubted: list[tuple[float, int, Drawn]] = []
+    doubted: list[Drawn] = []
 
-    def flawless(drawn: Drawn, doubt: float) -> bool:
+    def flawless(drawn: Drawn) -> bool:
         nonlocal best
         values = drawn.field.values(LOOKED_AT)
-        flaws = loose_share(values) + missing_share(values), said(drawn.field)[0], doubt
+        flaws = loose_share(values) + missing_share(values), *said(drawn.field)
         if best is None or flaws < best[0]:
             best = flaws, drawn
         return not any(flaws[:2])
@@ -116,14 +116,13 @@ def choose(
         drawn = Drawn(code, attempt, generator.fields(code[None], config.size_m)[0])
         if config.draws == 1:
             return drawn
-        doubt = said(drawn.field)[1]
-        if doubt:  # most are; they are looked at if nothing better comes
-            doubted.append((doubt, attempt, drawn))
-        elif flawless(drawn, doubt):
+        if said(drawn.field)[1]:  # most are; they are looked at if nothing better comes
+            doubted.append(drawn)
+        elif flawless(drawn):
             return drawn
         progress((attempt + 1) / config.draws)
-    for doubt, _, drawn in sorted(doubted, key=lambda one: one[:2]):
-        if flawless(drawn, doubt):
+    for drawn in sorted(doubted, key=lambda one: said(one.field)[1]):
+        if flawless(drawn):
             break
     assert best is not None
     return best[1]

@@ -86,13 +86,13 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
         codes.restore(state)
         return assemble(autoencoder, codes), recipe, (codes.architecture, codes.options), "normal"
     if recipe["kind"] == "judge":
-        from .train_judge import JudgeRecipe, JudgeTrainer, judged_options, load_codes
+        from .train_judge import JudgeRecipe, JudgeTrainer
 
         own = fill(JudgeRecipe, recipe)
-        drawer, _, (name, plain) = load_codes(Path(own.codes), "cpu")
+        drawer, _, (name, plain) = load_codes(Path(own.codes), "codes")
         judged = JudgeTrainer(own, drawer)
         judged.restore(state)
-        return judged.finished(), recipe, (name, judged_options(plain)), "normal"
+        return judged.finished(), recipe, (name, {**plain, "judged": True}), "normal"
     if recipe["kind"] == "rendered":
         from .train_rendered import RenderedRecipe, RenderedTrainer
 
@@ -109,6 +109,23 @@ def load_run(run: Path) -> tuple[nn.Module, dict[str, Any], tuple[str, dict[str,
         f"A run of kind {recipe['kind']!r} has no generator to ship.",
         "Name a gan, codes, judge, refined or rendered run.",
     )
+
+
+def load_codes(run: Path, setting: str) -> tuple[CodedGenerator, dict[str, Any], tuple[str, dict[str, Any]]]:
+    """The averaged generator of a codes run, the run's recipe as plain data, and (architecture, options).
+
+    Args:
+        run: its folder.
+        setting: what names it in the recipe that needs it.
+
+    Raises:
+        TrainingError: no run, or one of another kind.
+    """
+    generator, recipe, architecture, _ = load_run(run)
+    if recipe["kind"] != "codes":
+        raise TrainingError(f"{run} is a run of kind {recipe['kind']!r}.", f"Name a codes run: --set {setting}=RUN.")
+    assert isinstance(generator, CodedGenerator)
+    return generator, recipe, architecture
 
 
 def of_category(

@@ -24,6 +24,7 @@ from gan3d_core.generators.judge import Judge
 from . import loop
 from .autoencoder_data import AutoencoderData
 from .data.store import Dataset
+from .export import load_codes
 from .progress import ProgressLine
 from .run_folder import RunFolder
 from .sheets import field_sheet
@@ -214,25 +215,6 @@ def gather(
         )
 
 
-def load_codes(run: Path, device: str) -> tuple[CodedGenerator, dict[str, Any], tuple[str, dict[str, Any]]]:
-    """The generator of a finished codes run, the run's recipe, and (architecture, options).
-
-    Raises:
-        TrainingError: no run, or one of another kind.
-    """
-    from .export import load_run
-
-    generator, before, architecture, _ = load_run(run)
-    if before["kind"] != "codes" or not isinstance(generator, CodedGenerator):
-        raise TrainingError(f"{run} is a run of kind {before['kind']!r}.", "Name a codes run: --set codes=RUN.")
-    return generator.to(device), before, architecture
-
-
-def judged_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Of a generator that has a judge."""
-    return {**options, "judged": True}
-
-
 def train_judge(recipe: JudgeRecipe, dataset: Path, run: Path, device: str) -> CodedGenerator:
     """Train until `recipe.steps`, going on from the run's snapshot if there is one. Ctrl-C saves and stops.
 
@@ -243,7 +225,8 @@ def train_judge(recipe: JudgeRecipe, dataset: Path, run: Path, device: str) -> C
         DatasetError, TrainingError
     """
     loop.use_threads(recipe.threads)
-    generator, before, _ = load_codes(Path(recipe.codes), device)
+    generator, before, _ = load_codes(Path(recipe.codes), "codes")
+    generator = generator.to(device)
     folder = RunFolder(run, dataclasses.asdict(recipe))
     trainer = JudgeTrainer(recipe, generator)
     loop.restore(trainer, folder)

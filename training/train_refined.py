@@ -27,7 +27,7 @@ from .autoencoder_data import AutoencoderData
 from .cells import CELLS, CHANNELS, CellData, generated
 from .data.store import Dataset
 from .discriminators.cells import CellDiscriminator, Verdicts
-from .export import load_run
+from .export import load_codes
 from .regularisers import r1_penalty
 from .run_folder import RunFolder
 from .sheets import field_sheet
@@ -229,11 +229,7 @@ def train_refined(recipe: RefinedRecipe, dataset: Path, run: Path, device: str) 
         DatasetError, TrainingError
     """
     loop.use_threads(recipe.threads)
-    start, before, (architecture, options), _ = load_run(Path(recipe.start))
-    if before["kind"] != "codes":
-        raise TrainingError(
-            f"{recipe.start} is a run of kind {before['kind']!r}.", "Name a codes run: --set start=RUN."
-        )
+    start, before, (architecture, options) = load_codes(Path(recipe.start), "start")
     if not isinstance(start, TexturedGenerator):
         raise TrainingError(f"{recipe.start} is a run of {architecture!r}, not of 'textured'.", "Name another run.")
     recipe = dataclasses.replace(recipe, options=options)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy import sparse
 
+from .measures import face_vectors
+
 LIKENESS = 0.3
 """How far apart the ends of two unit normals may be to count as of one surface (σ of a Gaussian): 17 degrees. Dents are
 shallower, the edges of furniture are not."""
@@ -72,14 +74,13 @@ def _filtered(
     step: Callable[[int], None],
 ) -> np.ndarray:
     """(F, 3) unit normals, filtered among faces that share a corner."""
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    normals = np.cross(b - a, c - a)
+    normals = face_vectors(vertices, faces)
     doubled = np.linalg.norm(normals, axis=1, keepdims=True)
     normals = normals / np.maximum(doubled, 1e-20)
     near = (touching.T @ touching).tocsr()  # (F, F), itself included
     row = np.repeat(np.arange(len(faces)), np.diff(near.indptr))
     column = near.indices
-    centres = (a + b + c) / 3.0
+    centres = vertices[faces].mean(1)
     apart = np.linalg.norm(centres[row] - centres[column], axis=1)
     reach = apart[row != column].mean()
     placed = doubled[column, 0] * np.exp(-0.5 * (apart / reach) ** 2)

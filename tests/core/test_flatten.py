@@ -9,15 +9,14 @@ from sdf import box, chair, sphere
 from gan3d_core.field import lattice
 from gan3d_core.surfacing.extract import extract
 from gan3d_core.surfacing.flatten import flatten
-from gan3d_core.surfacing.measures import topology
+from gan3d_core.surfacing.measures import face_vectors, signed_volumes, topology
 
 RESOLUTION = 64
 HALF = np.array([0.5, 0.4, 0.3])
 
 
 def volume(vertices: np.ndarray, faces: np.ndarray) -> float:
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    return float((np.cross(a, b) * c).sum()) / 6.0
+    return float(signed_volumes(vertices, faces).sum())
 
 
 def meshed(function, dents: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
@@ -45,10 +44,9 @@ def test_a_dented_box_is_flat_again():
 
     def bending(points: np.ndarray) -> float:
         """Mean angle in degrees between the normals of faces and the box's own."""
-        a, b, c = (points[faces[:, k]] for k in range(3))
-        normal = np.cross(b - a, c - a)
+        normal = face_vectors(points, faces)
         normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-        side, middle = sides((a + b + c) / 3)
+        side, middle = sides(points[faces].mean(1))
         return float(np.degrees(np.arccos(np.abs(normal[middle, side[middle]]).clip(0, 1))).mean())
 
     assert bending(flat) < 0.5 * bending(vertices)
