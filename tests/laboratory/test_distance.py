@@ -123,6 +123,24 @@ def test_a_sheet_gets_what_it_lacks_of_the_least_thickness_and_no_more(voxels):
     assert (found < 0)[12:52, 15:49].any(axis=2).all()
 
 
+@pytest.mark.parametrize("longest", [9.0, 0.3, 0.09])
+def test_a_wedge_is_thickened_where_it_is_thin(longest):
+    """However large its faces are: from 0.4 to 3.2 voxels, each place gets what it lacks there."""
+    low, high = (-0.7, -0.6, -1.0), (0.7, 0.6, 1.0)
+    vertices, faces = solids.finely(solids.box(low, high), longest)
+
+    def half(x: np.ndarray) -> np.ndarray:
+        return (1.8 + 1.4 * x / 0.7) * VOXEL / 2
+
+    vertices = vertices * np.stack([*np.ones((2, len(vertices))), half(vertices[:, 0])], axis=-1)
+    grid = grid_of((vertices.astype(np.float32), faces))
+    at = grid_points()
+    exact = np.abs(at[..., 2]) - half(at[..., 0])  # its slope is 1 in 45: less than 0.1 % from the distance
+    near = (np.abs(at[..., :2]) < 0.5).all(-1) & (np.abs(exact) < 1.5 * VOXEL) & (exact > 0.1 * VOXEL)
+    lacking = np.maximum(0.5 * THIN_VOXELS * VOXEL - half(at[..., 0]), 0.0)
+    assert (exact - grid)[near] == pytest.approx(lacking[near], abs=0.1 * VOXEL)
+
+
 def test_a_thin_rod_is_as_thick_as_the_least_thickness():
     """A leg of half a voxel's diameter: round, and not by so much thicker as it was to be in all."""
     rod = trimesh.creation.cylinder(0.25 * VOXEL, 1.4, sections=24)

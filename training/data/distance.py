@@ -18,7 +18,7 @@ from gan3d_core.field import lattice
 
 from ..warp_runtime import make_mesh
 from .outer import cut_to_size, outer_surface
-from .queries import first_hit, nearest, nearest_and_side, side_in_front, winding_side
+from .queries import first_hit, nearest, nearest_and_side, nearest_face, side_in_front, winding_side
 
 THIN_VOXELS = 1.5
 FINEST = 64
@@ -29,6 +29,11 @@ the middle between four columns of cells is seen by them from a thickness of 1.4
 lost."""
 _BESIDE = 4.0
 """Voxels from thin parts within which others are measured too."""
+_WIDE = 3.0
+"""Voxels from which a thin piece is asked at four places before it is cut. If they agree, it stays whole, and the many
+that it would become are not asked."""
+_EVEN = 0.1
+"""Voxels by which the thickness of such a piece may vary."""
 _DEEPEST = 4.0
 """Voxels behind a face in which its other side is looked for."""
 _SLIGHT = 0.1
@@ -132,6 +137,8 @@ class SignedDistance:
         self._thin: wp.Mesh | None = None
         self._layers: list[tuple[float, wp.Mesh]] = []
         """By how much pieces of the surface are moved outward, and those pieces."""
+        self._outward = np.zeros(0, np.float32)
+        """(N,) that of each piece of `_thin`."""
         deep = self._grids[self._finest] < -0.5 * voxel
         away = ndimage.distance_transform_edt(~deep) if deep.any() else np.full(deep.shape, np.inf)
 
@@ -141,9 +148,8 @@ class SignedDistance:
 
         # Pieces that are thin anywhere are cut to about a voxel, and those go by how thick the solid behind them is.
         pieces = self.outer.triangles
-        watched = np.concatenate([pieces, pieces.mean(1, keepdims=True)], axis=1)
-        inner = pieces + 0.1 * (pieces.mean(1, keepdims=True) - pieces)
-        thin = is_thin(watched).any(axis=1)
+        thin = is_thin(_spread(pieces, 0.0)).any(axis=1)
+        inner = _spread(pieces, 0.1)[:, 1:]
         for corner in range(3):  # one after the other: what is thin need not be asked again
             thick = np.flatnonzero(~thin)
             thin[thick] = self._is_hollow(pieces[thick], inner[thick, corner])
@@ -155,7 +161,10 @@ class SignedDistance:
         limit = np.full(len(thick), _BESIDE * voxel, np.float32)
         beside = nearest(_soup(pieces[thin]), pieces[thick].mean(1), limit) < limit
         beside = cut_to_size(pieces[thick[beside]], 1.5 * voxel)
-        pieces = cut_to_size(pieces[thin], 1.5 * voxel)
+        pieces = pieces[thin]
+        even = self._even_thickness(pieces)
+        whole, whole_thickness = pieces[even >= 0], even[even >= 0]
+        pieces = cut_to_size(pieces[even < 0], 1.5 * voxel)
         middle = pieces.mean(1)
         hollow = self._is_hollow(pieces, middle)
         thin = hollow | is_thin(middle)
@@ -163,17 +172,32 @@ class SignedDistance:
         others = others[self._behind(others.mean(1), -_normals(others)) < THIN_VOXELS * voxel]
         pieces = np.concatenate([pieces[thin], others])
         hollow = np.concatenate([hollow[thin], np.zeros(len(others), bool)])
-        if not len(pieces):
-            return
-        thickness = self._thickness(pieces, hollow)
+        thickness = np.concatenate([self._thickness(pieces, hollow), whole_thickness])
+        pieces = np.concatenate([pieces, whole])
         missing = 1.0 - thickness / (2.0 * self.half_thickness)
         layer = np.ceil(_LAYERS * missing - _SLIGHT).astype(np.int64).clip(0, _LAYERS)
         for step in np.unique(layer[layer > 0]):
             self._layers.append((self.half_thickness * step / _LAYERS, _soup(pieces[layer == step])))
         if self._layers:
-            pieces = pieces[layer > 0]
+            pieces, layer = pieces[layer > 0], layer[layer > 0]
             self._thin = _soup(pieces)
+            self._outward = (self.half_thickness * layer / _LAYERS).astype(np.float32)
             self.thin_share = float(_area(pieces) / _area(self.outer.triangles))
+
+    def _even_thickness(self, triangles: np.ndarray) -> np.ndarray:
+        """(N,) how thick the solid is behind wide triangles (N, 3, 3), 0 where there is no inside; −1 for those that
+        are not wide, and where it is not the same everywhere."""
+        out = np.full(len(triangles), -1.0, np.float32)
+        wide = np.flatnonzero(_longest(triangles) > _WIDE * self._voxel)
+        points = _spread(triangles[wide], 0.1)
+        hollow = np.stack([self._is_hollow(triangles[wide], points[:, probe]) for probe in range(4)], axis=1)
+        out[wide[hollow.all(axis=1)]] = 0.0
+        solid = wide[~hollow.any(axis=1)]
+        behind = self._behind_all(triangles[solid], 0.1)
+        least, most = behind.min(axis=1), behind.max(axis=1)
+        even = (most - least < _EVEN * self._voxel) & (most < _DEEPEST * self._voxel)
+        out[solid[even]] = least[even]
+        return out
 
     def _thickness(self, triangles: np.ndarray, hollow: np.ndarray) -> np.ndarray:
         """(N,) how thick the solid is behind triangles; 0 where there is no inside, or one that ends at no face.
@@ -182,16 +206,18 @@ class SignedDistance:
             triangles: (N, 3, 3).
             hollow: (N,) bool: which of them have no inside just behind their middle.
         """
-        middle = triangles.mean(1)
         thickness, solid = np.zeros(len(triangles), np.float32), np.flatnonzero(~hollow)
-        points = np.concatenate([middle[:, None], triangles + 0.3 * (middle[:, None] - triangles)], axis=1)[solid]
-        back = -_normals(triangles[solid])[:, None].repeat(points.shape[1], axis=1)
-        behind = self._behind(points.reshape(-1, 3), back.reshape(-1, 3))
-        thickness[solid] = behind.reshape(points.shape[:2]).min(axis=1)
+        thickness[solid] = self._behind_all(triangles[solid], 0.3).min(axis=1)
         endless = np.flatnonzero(thickness == _DEEPEST * self._voxel)
-        open_behind = self._is_hollow(triangles[endless], middle[endless], THIN_VOXELS)
+        open_behind = self._is_hollow(triangles[endless], triangles[endless].mean(1), THIN_VOXELS)
         thickness[endless[open_behind]] = 0.0
         return thickness
+
+    def _behind_all(self, triangles: np.ndarray, inward: float) -> np.ndarray:
+        """(N, 4) how far it is to the other side from the places of `_spread`."""
+        points = _spread(triangles, inward)
+        back = -_normals(triangles)[:, None].repeat(4, axis=1)
+        return self._behind(points.reshape(-1, 3), back.reshape(-1, 3)).reshape(-1, 4)
 
     def _behind(self, points: np.ndarray, back: np.ndarray) -> np.ndarray:
         """(N,) how far it is from points of the surface to its other side, up to `_DEEPEST` voxels."""
@@ -219,14 +245,14 @@ class SignedDistance:
             return plain
         limit = plain + self.half_thickness
         at = np.flatnonzero(limit > 0)
-        away = nearest(self._thin, points[at], limit[at])
-        within = away < limit[at]
-        at, away, values = at[within], away[within], plain[at[within]]
-        for outward, layer in self._layers:
-            reach = (values + outward).astype(np.float32)
-            close = np.flatnonzero(away < reach)  # no layer is nearer than all of them
-            reach[close] = nearest(layer, points[at[close]], reach[close])
-            values = np.minimum(values, reach - outward)
+        away, face = nearest_face(self._thin, points[at], limit[at])
+        within = face >= 0
+        at, away, outward = at[within], away[within], self._outward[face[within]]
+        values = np.minimum(plain[at], away - outward)
+        for farther, layer in reversed(self._layers):
+            # No layer is nearer than all of them; only one that moves farther can overtake the nearest.
+            close = np.flatnonzero((farther > outward) & (away - farther < values))
+            values[close] = nearest(layer, points[at[close]], values[close] + farther) - farther
         out = plain.copy()
         out[at] = values
         return out
@@ -260,6 +286,17 @@ def _doubled(coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _soup(triangles: np.ndarray) -> wp.Mesh:
     return make_mesh(triangles.reshape(-1, 3), np.arange(3 * len(triangles)).reshape(-1, 3))
+
+
+def _spread(triangles: np.ndarray, inward: float) -> np.ndarray:
+    """(N, 4, 3): the middle of triangles (N, 3, 3), and their corners moved so far of the way to it."""
+    middle = triangles.mean(1, keepdims=True)
+    return np.concatenate([middle, triangles + inward * (middle - triangles)], axis=1)
+
+
+def _longest(triangles: np.ndarray) -> np.ndarray:
+    """(N,) lengths of the longest edge."""
+    return np.linalg.norm(triangles[:, [1, 2, 0]] - triangles, axis=2).max(axis=1)
 
 
 def _normals(triangles: np.ndarray) -> np.ndarray:

@@ -19,11 +19,13 @@ FAR = 1.0e6
 
 @wp.kernel
 def _nearest(mesh: wp.uint64, points: wp.array(dtype=wp.vec3), limit: wp.array(dtype=float),
-             distance: wp.array(dtype=float)):  # fmt: skip
+             distance: wp.array(dtype=float), face: wp.array(dtype=int)):  # fmt: skip
     i = wp.tid()
     distance[i] = limit[i]
+    face[i] = -1
     query = wp.mesh_query_point_no_sign(mesh, points[i], limit[i])
     if query.result:
+        face[i] = query.face
         distance[i] = wp.length(wp.mesh_eval_position(mesh, query.face, query.u, query.v) - points[i])
 
 
@@ -128,10 +130,15 @@ class Found:
 
 def nearest(mesh: wp.Mesh, points: np.ndarray, limit: np.ndarray | None = None) -> np.ndarray:
     """(N,) float32 distances at (N, 3) points; `limit` (N,) where there is nothing nearer."""
-    out = wp.empty(len(points), dtype=float)
+    return nearest_face(mesh, points, limit)[0]
+
+
+def nearest_face(mesh: wp.Mesh, points: np.ndarray, limit: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """As `nearest`, and (N,) int32 which face that is; −1 where there is nothing nearer than the limit."""
+    out, face = wp.empty(len(points), dtype=float), wp.empty(len(points), dtype=int)
     limits = np.full(len(points), FAR, np.float32) if limit is None else limit.astype(np.float32)
-    wp.launch(_nearest, len(points), inputs=[mesh.id, vectors(points), wp.array(limits, dtype=float), out])
-    return out.numpy().copy()
+    wp.launch(_nearest, len(points), inputs=[mesh.id, vectors(points), wp.array(limits, dtype=float), out, face])
+    return out.numpy().copy(), face.numpy().copy()
 
 
 def nearest_and_side(mesh: wp.Mesh, points: np.ndarray, known: np.ndarray, exact: float) -> Found:
