@@ -9,8 +9,9 @@ import trimesh
 
 from gan3d_core.drawing import loose_share
 from gan3d_core.field import cell_centres
-from training.data.distance import THIN_VOXELS, SignedDistance
+from training.data.distance import SignedDistance
 from training.data.orientation import turn_outward
+from training.data.thin import THIN_VOXELS
 
 VOXEL = 2 / 64
 PLATE = solids.plate_bounds(1.6 * VOXEL)

@@ -57,7 +57,8 @@ def test_records_agree_with_themselves(furniture):
 
 
 def source_thickness() -> float:
-    from training.data.distance import FINEST, THIN_VOXELS
+    from training.data.distance import FINEST
+    from training.data.thin import THIN_VOXELS
 
     return THIN_VOXELS * 2 / FINEST
 

@@ -13,17 +13,18 @@ import numpy as np
 
 from gan3d_core.errors import DatasetError, MeshFileError
 
-from .distance import FINEST, THIN_VOXELS, SignedDistance, is_watertight, sample_surface
+from .distance import FINEST, SignedDistance, is_watertight, sample_surface
 from .normalise import rotation, to_cube, to_source
 from .orientation import turn_outward
 from .readers import read
 from .source import SourceFile, SourceMesh
 from .store import Entry, split_of
+from .thin import THIN_VOXELS
 from .views import PICTURES, render_views
 
 __all__ = ["PICTURES", "RecordSettings", "identity", "make_record", "normalised"]
 
-REVISION = 5
+REVISION = 6
 """Raised when the same settings and sources give other records."""
 _GRIDS = (8, 256)
 
