@@ -43,6 +43,10 @@ def test_surfaces_for_pictures_face_outward_and_are_lit_from_the_front():
     assert image[middle - 20, middle].min() > image[middle + 20, middle].max(), "the lamp is above"
 
 
+COUNT = 8
+"""Samples in the one set that is judged."""
+
+
 class Standin:
     """A generator by name: what it makes of a code."""
 
@@ -50,6 +54,7 @@ class Standin:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.made = 0
 
     def fields(self, codes: np.ndarray, size_m: float) -> list[Box]:
         return [self.make(code) for code in codes]
@@ -60,10 +65,11 @@ class Standin:
             return BOXES["train"][random.integers(len(BOXES["train"]))]
         if self.name == "collapsed":
             return Box(0.45, 0.45, np.array([0.9, 0.1, 0.1]))
-        if self.name == "empty":
+        self.made += 1
+        if self.name == "empty" or (self.name == "islands" and self.made > COUNT):
             return Box(-3.0, 1.0, None)
         fresh = draw(random)
-        return fresh if self.name == "fresh" else dataclasses.replace(fresh, colour=None)
+        return fresh if self.name in ("fresh", "islands") else dataclasses.replace(fresh, colour=None)
 
 
 def standin(name: str, category: str = "chair") -> checkpoints.Checkpoint:
@@ -88,7 +94,7 @@ def _small():
 
 
 def judge(names: list[str], dataset: Path, out: Path) -> list[dict]:
-    return evaluate.evaluate([standin(name) for name in names], dataset, out, sets=1, count=8, views=Views(2, 32))
+    return evaluate.evaluate([standin(name) for name in names], dataset, out, sets=1, count=COUNT, views=Views(2, 32))
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +130,17 @@ def test_generators_are_told_apart(compared):
             figure(figures["copies"], "renders", look, key, "kernel") for key in ("samples", "floor_training_set")
         )
         assert abs(copies - floor) < kernel["collapsed"]
+
+
+def test_what_lies_between_samples_has_figures_of_its_own(compared, dataset, tmp_path):
+    _, figures = compared
+    for name in ("copies", "fresh", "colourless"):
+        assert figure(figures[name], "between", "samples", "whole") == 1.0
+        assert figure(figures[name], "between", "samples", "precision") > 0.5
+    (islands,) = judge(["islands"], dataset, tmp_path)
+    assert figure(islands, "pieces", "samples", "whole") == 1.0
+    assert figure(islands, "between", "samples", "whole") == 0.0
+    assert figure(islands, "between", "samples", "precision") == 0.0
 
 
 def test_a_generator_without_colours_is_judged_in_grey_only(compared):

@@ -18,7 +18,7 @@ from ..metrics.kernel_distance import kernel_distance
 from ..metrics.memorising import QUANTILE, memorising
 from ..metrics.path_length import STEPS, path_length, walk
 from ..metrics.point_sets import POINTS
-from ..metrics.precision_recall import NEIGHBOURS, precision_recall
+from ..metrics.precision_recall import NEIGHBOURS, precision_recall, within
 from ..metrics.surface_grids import RESOLUTION, surface_distances, surface_grids
 from ..progress import ProgressLine
 from . import painted
@@ -113,15 +113,14 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
             )
         )
 
-    def features_of(codes: np.ndarray) -> np.ndarray:
-        return references.see(list(decode(generator, codes, config.size_m)), own)
-
     half = min(count // 2, WALKS)
-    walks = []
+    walks, between = [], []
     for number, one in enumerate(drawn):
         ends = seen[own][number][:half], seen[own][number][half : 2 * half]
         first, second = one.codes[:half], one.codes[half : 2 * half]
-        walks.append(path_length(features_of, first, second, ends, config.prior, STEPS, number))
+        passed = _Passed(generator, config.size_m, references, own)
+        walks.append(path_length(passed, first, second, ends, config.prior, STEPS, number))
+        between.append(passed.figures())
 
     geometry = [references.geometry(np.stack([mesh.cloud(1) for mesh in one.solid])) for one in drawn]
     figures: dict[str, Any] = {
@@ -158,8 +157,42 @@ def judge(checkpoint: Checkpoint, references: References, truncation: float, set
             f"{half} walks, features and views as above, {own}",
             "samples": spread([dataclasses.asdict(one) for one in walks]),
         },
+        "between": {
+            "protocol": f"the {2 * half} shapes from which the path length is measured, two of each walk; whole and "
+            f"precision ({own}) as of samples, and a shape without a surface is neither",
+            "samples": spread(between),
+        },
     }
     return Judged(checkpoint, truncation, figures, drawn[0], to_training[0].argmin(1), to_training[0].min(1), generator)
+
+
+class _Passed:
+    """Features of codes on walks, for `path_length`; and what figures their shapes have.
+
+    A generator can draw good samples and nothing good between them: then its z is a list of shapes, and no slider.
+    """
+
+    def __init__(self, generator: Generator, size_m: float, references: References, look: str) -> None:
+        self._generator, self._size_m, self._references, self._look = generator, size_m, references, look
+        self._meshes: list[PaintedMesh | None] = []
+        self._seen: list[np.ndarray] = []
+
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        meshes = list(decode(self._generator, codes, self._size_m))
+        self._meshes += meshes
+        self._seen.append(self._references.see(meshes, self._look))
+        return self._seen[-1]
+
+    def figures(self) -> dict[str, float]:
+        there = np.array([mesh is not None for mesh in self._meshes])
+        if not there.any():
+            return {"whole": 0.0, "precision": 0.0}
+        real, made = self._references.held_features(self._look), np.concatenate(self._seen)[there]
+        share = float(there.mean())
+        return {
+            "whole": share * _pieces([mesh for mesh in self._meshes if mesh is not None])["whole"],
+            "precision": share * within(real.reshape(len(real), -1), made.reshape(len(made), -1)),
+        }
 
 
 def decode(

@@ -121,6 +121,7 @@ def protocols(figures: Mapping[str, Any]) -> str:
         "Renders": figures["renders"]["protocol"],
         "Memorising": figures["memorising"]["protocol"],
         "Walks": figures["path_length"]["protocol"],
+        "Between": figures["between"]["protocol"],
     }
     items = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in named.items())
     return f"<h2>Protocols</h2><dl>{items}</dl>"

@@ -83,6 +83,8 @@ SECTIONS: Mapping[str, tuple[Metric, ...]] = {
     "Walks between samples": (
         Metric(("path_length", "length"), "perceptual path length", "lower", 1, 1),
         Metric(("path_length", "relative"), "the same by the distance of the ends", "1", 1, 2),
+        Metric(("between", "whole"), "shapes between: no more than a fiftieth loose, %", "as of the samples", 100),
+        Metric(("between", "precision"), "shapes between: precision, %", "as of the samples", 100),
     ),
 }
 

@@ -32,17 +32,22 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, neighbours: int = 
     Raises:
         ValueError: a set with no `neighbours`-th neighbour.
     """
-    if min(len(real), len(generated)) <= neighbours:
-        raise ValueError(f"each set needs more than {neighbours} members")
-    across = cdist(real, generated)
-    return PrecisionRecall(
-        precision=float((across <= _radii(real, neighbours)[:, None]).any(axis=0).mean()),
-        recall=float((across <= _radii(generated, neighbours)[None]).any(axis=1).mean()),
-    )
+    return PrecisionRecall(within(real, generated, neighbours), within(generated, real, neighbours))
+
+
+def within(around: np.ndarray, members: np.ndarray, neighbours: int = NEIGHBOURS) -> float:
+    """The share of `members` (M, D) inside the manifold of `around` (N, D).
+
+    Raises:
+        ValueError: `around` has no `neighbours`-th neighbours.
+    """
+    return float((cdist(around, members) <= _radii(around, neighbours)[:, None]).any(axis=0).mean())
 
 
 def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
     """(N,) distance of each member to its k-th nearest other one."""
+    if len(features) <= neighbours:
+        raise ValueError(f"each set needs more than {neighbours} members")
     distances = cdist(features, features)
     np.fill_diagonal(distances, -1.0)  # itself first, even among equals
     return np.partition(distances, neighbours, axis=1)[:, neighbours]
