@@ -255,8 +255,9 @@ def _place(charts: list[list[_Outline]], order: np.ndarray, side: int) -> _Layou
     layout = _Layout(side, *np.zeros((3, len(charts)), np.int64))
     for chart in order.tolist():
         best: tuple[int, int, int, int] | None = None
+        widened = {1: occupied}
         for outline in charts[chart]:
-            spot = _lowest(occupied, outline, side)
+            spot = _lowest(widened, outline, side)
             if spot is not None and (best is None or (spot[0] + outline.height, *spot) < best[:3]):
                 best = spot[0] + outline.height, *spot, outline.turn
         if best is None:
@@ -270,12 +271,15 @@ def _place(charts: list[list[_Outline]], order: np.ndarray, side: int) -> _Layou
     return layout
 
 
-def _lowest(occupied: int, outline: _Outline, side: int) -> tuple[int, int] | None:
-    """The lowest, then leftmost row and column where an outline meets no occupied cell."""
+def _lowest(widened: dict[int, int], outline: _Outline, side: int) -> tuple[int, int] | None:
+    """The lowest, then leftmost row and column where an outline meets no occupied cell.
+
+    Args:
+        widened: by length, as `widen` finds it; the occupied cells themselves are that of length 1.
+    """
     if outline.width > side or outline.height > side:
         return None
     stride = side + 1
-    widened = {1: occupied}
 
     def widen(length: int) -> int:
         """Bit i: whether one of the cells i … i + length − 1 is occupied."""
@@ -285,7 +289,7 @@ def _lowest(occupied: int, outline: _Outline, side: int) -> tuple[int, int] | No
         return widened[length]
 
     blocked = 0
-    if occupied:
+    if widened[1]:
         for y, x, length in outline.runs:
             blocked |= widen(length) >> (y * stride + x)
     free = _room(side, outline.width, outline.height) & ~blocked
