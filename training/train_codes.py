@@ -245,7 +245,8 @@ class CodesTrainer:
     def restore(self, state: dict[str, Any]) -> None:
         for name in self._NETWORKS:
             getattr(self, name).load_state_dict(state[name])
-        self.step, self.centre, self.scale = state["step"], state["centre"], state["scale"]
+        self.step = state["step"]
+        self.centre, self.scale = state["centre"].to(self.device), state["scale"].to(self.device)
         self.telling.load_state_dict(state.get("telling", {}))
         self._standardise()  # shapes may have come to the dataset since, and the networks know the first scale
         self.noise.set_state(state["noise"])
@@ -340,7 +341,7 @@ class CodesTrainer:
         return self.critic(torch.cat([codes, conditions], 1))
 
     def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device, torch.bfloat16, enabled=self.recipe.autocast)
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.recipe.autocast)
 
     def finished_mappings(self) -> Mappings:
         """The averaged mappings, whose output is back in the autoencoder's own scale."""
