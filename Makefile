@@ -19,6 +19,8 @@ PY52 := $(VENV52)/bin/python
 # Further arguments: `make demo ARGS="--count 2"`, `make test ARGS="-k recipe"`, `make demo PIP="--extra-index-url …"`.
 ARGS ?=
 PIP ?=
+# Processes that run tests.
+JOBS ?= 2
 
 define need_python
 	@test -n "$($(1))" || { echo "No Python $(2) was found. Install it, or name it: make $@ $(1)=/path/to/python$(2)" >&2; exit 1; }
@@ -41,7 +43,7 @@ demo:  ## four chairs: out/chairs.blend, .glb files, a rendered sheet, recipes a
 
 test:  ## the whole test suite, with Blender 4.5 as a module and a real worker
 	$(development_environment)
-	@$(PY) -m pytest --ignore=tests/gui $(ARGS)
+	@$(PY) -m pytest --ignore=tests/gui -n $(JOBS) --dist loadfile $(ARGS)
 
 lint:  ## ruff's rules and format, and mypy with Blender's type stubs
 	$(development_environment)
