@@ -10,7 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 CACHED = 1 << 13
-"""Points of which a processor keeps in its cache what a point network thinks: a fifth to a quarter faster."""
+"""Points of which a processor keeps in its cache what a point network thinks: an eighth to a quarter faster."""
 AT_ONCE = 1 << 16
 """Points that keep another device busy."""
 
