@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import solids
 import trimesh
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gan3d_core.errors import DatasetError
@@ -184,6 +184,7 @@ colours = st.lists(st.tuples(*[st.floats(0, 1)] * 3), min_size=2, max_size=30).m
 shifts = st.builds(PaletteShift, st.floats(-180, 180), st.floats(-0.3, 0.3), st.floats(0, 2))
 
 
+@example(np.array([(0.0, 0.0, 0.125), (0.0, 0.0625, 0.0)]), PaletteShift(lightness=-0.25))
 @given(colours, shifts)
 def test_palettes_keep_greys_and_the_order_of_lightness(colour, shift):
     out = shift(colour)

@@ -73,6 +73,8 @@ def from_oklab(lab: np.ndarray) -> np.ndarray:
     return to_srgb(to_linear_unclipped(lab))
 
 
-def _outside(lab: np.ndarray, tolerance: float = 1e-4) -> np.ndarray:
+def _outside(lab: np.ndarray, tolerance: float = 1e-9) -> np.ndarray:
+    """What would be clipped, by more than rounding. Lightness goes by the cube root: to clip a ten-thousandth off a
+    colour near black makes it lighter by 0.01 and more."""
     linear = to_linear_unclipped(lab)
     return (linear < -tolerance).any(axis=-1) | (linear > 1 + tolerance).any(axis=-1)

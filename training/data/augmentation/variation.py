@@ -21,7 +21,7 @@ from .recipe import AugmentationRecipe
 from .refine import split_long_edges
 
 NEUTRAL = AugmentationRecipe(mirror=0, stretch=1, warp=1, taper=0, hue=0, lightness=0, chroma=0)
-REVISION = 1
+REVISION = 2
 """Raised when the same variation gives another shape."""
 EDGE = 0.2
 """Longest edge of a mesh to be bent, in units of the cube: the usual bends are met to a fifth of a voxel of 64³."""
