@@ -64,7 +64,7 @@ def outer_surface(
     corners = np.broadcast_to(np.eye(3), (len(faces), 3, 3)).copy()
     done: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     while len(triangles):
-        edges = np.linalg.norm(triangles[:, [1, 2, 0]] - triangles, axis=2)
+        edges = edge_lengths(triangles)
         longest = edges.max(axis=1)
         cut = longest > largest
         probed = np.flatnonzero(~cut)
@@ -86,11 +86,22 @@ def outer_surface(
     )
 
 
+def edge_lengths(triangles: np.ndarray) -> np.ndarray:
+    """(N, 3) of triangles (N, 3, 3): of the edges from each corner to the next."""
+    return np.linalg.norm(triangles[:, [1, 2, 0]] - triangles, axis=2)
+
+
+def unit_normals(triangles: np.ndarray) -> np.ndarray:
+    """(N, 3) of triangles (N, 3, 3); 0 for those without an area."""
+    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
+
+
 def cut_to_size(triangles: np.ndarray, largest: float) -> np.ndarray:
     """Halve (N, 3, 3) triangles until no edge is longer than `largest`."""
     done = [triangles[:0]]
     while len(triangles):
-        edges = np.linalg.norm(triangles[:, [1, 2, 0]] - triangles, axis=2)
+        edges = edge_lengths(triangles)
         long = edges.max(axis=1) > largest
         done.append(triangles[~long])
         triangles = _halve(triangles[long], edges[long].argmax(axis=1))
@@ -99,9 +110,7 @@ def cut_to_size(triangles: np.ndarray, largest: float) -> np.ndarray:
 
 def _in_front(triangles: np.ndarray, weights: np.ndarray, offset: float) -> tuple[np.ndarray, np.ndarray]:
     """Points in front of each triangle and its normal at each, all (N · P, 3)."""
-    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
-    normal = normal[:, None].repeat(len(weights), axis=1)
+    normal = unit_normals(triangles)[:, None].repeat(len(weights), axis=1)
     points = np.einsum("pc,nck->npk", weights, triangles) + offset * normal
     return points.reshape(-1, 3), normal.reshape(-1, 3)
 

@@ -15,7 +15,7 @@ import warp as wp
 from scipy import ndimage
 
 from ..warp_runtime import make_mesh
-from .outer import cut_to_size
+from .outer import cut_to_size, edge_lengths, unit_normals
 from .queries import first_hit, nearest, nearest_face
 
 THIN_VOXELS = 1.5
@@ -54,8 +54,8 @@ class Thickening:
     def __init__(self, triangles: np.ndarray, steps: np.ndarray, half_thickness: float, share: float) -> None:
         self.share, self._half_thickness = share, half_thickness
         self._layers: list[tuple[float, wp.Mesh]] = []
-        """How far pieces are moved, and those pieces; the farthest first."""
-        for step in np.unique(steps)[::-1]:
+        """How far pieces are moved, and those pieces; the farthest first, without those that overtake no others."""
+        for step in np.unique(steps)[:0:-1]:
             self._layers.append((half_thickness * step / _LAYERS, _soup(triangles[steps == step])))
         self._all = _soup(triangles) if len(triangles) else None
         self._outward = (half_thickness * steps / _LAYERS).astype(np.float32)
@@ -128,7 +128,7 @@ def _thin_pieces(triangles: np.ndarray, deep: np.ndarray, behind: _Behind) -> tu
     hollow = behind.is_hollow(pieces, pieces.mean(1))
     thin = hollow | is_thin(pieces.mean(1))
     others = np.concatenate([pieces[~thin], cut_to_size(others, _PIECE * voxel)])
-    others = others[behind.other_side(others.mean(1), -_normals(others)) < THIN_VOXELS * voxel]
+    others = others[behind.other_side(others.mean(1), -unit_normals(others)) < THIN_VOXELS * voxel]
     pieces = np.concatenate([pieces[thin], others])
     hollow = np.concatenate([hollow[thin], np.zeros(len(others), bool)])
     thickness = np.concatenate([behind.thickness(pieces, hollow), even[even >= 0]])
@@ -144,7 +144,7 @@ class _Behind:
 
     def is_hollow(self, triangles: np.ndarray, points: np.ndarray, voxels: float = 0.25) -> np.ndarray:
         """(N,) bool: whether there is no inside so many voxels behind a point (N, 3) of each triangle."""
-        away, back = voxels * self.voxel, -_normals(triangles)
+        away, back = voxels * self.voxel, -unit_normals(triangles)
         return ~self._is_inside(points + away * back, back, away)
 
     def other_side(self, points: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -157,7 +157,7 @@ class _Behind:
         """(N,) how thick the solid is behind wide triangles, 0 where there is no inside; −1 for those that are not
         wide, and where it is not the same everywhere."""
         out = np.full(len(triangles), -1.0, np.float32)
-        wide = np.flatnonzero(_longest(triangles) > _WIDE * self.voxel)
+        wide = np.flatnonzero(edge_lengths(triangles).max(axis=1) > _WIDE * self.voxel)
         points = _spread(triangles[wide], 0.1)
         hollow = np.stack([self.is_hollow(triangles[wide], points[:, place]) for place in range(4)], axis=1)
         out[wide[hollow.all(axis=1)]] = 0.0
@@ -184,7 +184,7 @@ class _Behind:
 
     def _other_sides(self, triangles: np.ndarray, inward: float) -> np.ndarray:
         """(N, 4) how far it is to the other side from the places of `_spread`."""
-        back = -_normals(triangles)[:, None].repeat(4, axis=1)
+        back = -unit_normals(triangles)[:, None].repeat(4, axis=1)
         return self.other_side(_spread(triangles, inward).reshape(-1, 3), back.reshape(-1, 3)).reshape(-1, 4)
 
 
@@ -192,17 +192,6 @@ def _spread(triangles: np.ndarray, inward: float) -> np.ndarray:
     """(N, 4, 3): the middle of triangles (N, 3, 3), and their corners moved so far of the way to it."""
     middle = triangles.mean(1, keepdims=True)
     return np.concatenate([middle, triangles + inward * (middle - triangles)], axis=1)
-
-
-def _longest(triangles: np.ndarray) -> np.ndarray:
-    """(N,) lengths of the longest edge."""
-    return np.linalg.norm(triangles[:, [1, 2, 0]] - triangles, axis=2).max(axis=1)
-
-
-def _normals(triangles: np.ndarray) -> np.ndarray:
-    """(N, 3) unit normals."""
-    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    return normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-20)
 
 
 def _area(triangles: np.ndarray) -> float:

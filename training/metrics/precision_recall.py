@@ -32,7 +32,8 @@ def precision_recall(real: np.ndarray, generated: np.ndarray, neighbours: int = 
     Raises:
         ValueError: a set with no `neighbours`-th neighbour.
     """
-    return PrecisionRecall(within(real, generated, neighbours), within(generated, real, neighbours))
+    across = cdist(real, generated)
+    return PrecisionRecall(_inside(across, real, neighbours), _inside(across.T, generated, neighbours))
 
 
 def within(around: np.ndarray, members: np.ndarray, neighbours: int = NEIGHBOURS) -> float:
@@ -41,7 +42,12 @@ def within(around: np.ndarray, members: np.ndarray, neighbours: int = NEIGHBOURS
     Raises:
         ValueError: `around` has no `neighbours`-th neighbours.
     """
-    return float((cdist(around, members) <= _radii(around, neighbours)[:, None]).any(axis=0).mean())
+    return _inside(cdist(around, members), around, neighbours)
+
+
+def _inside(across: np.ndarray, around: np.ndarray, neighbours: int) -> float:
+    """The same, from the distances (N, M) of both."""
+    return float((across <= _radii(around, neighbours)[:, None]).any(axis=0).mean())
 
 
 def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
