@@ -42,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     steps.add_argument("--batches", type=int, nargs="*", default=[1, 2, 4], metavar="N", help="batches compared at 32³")
     steps.add_argument("--accumulate", type=int, default=0, help="also the published batch, in so many parts")
     steps.add_argument("--float32", action="store_true", help="ours without 16-bit products")
+    steps.add_argument("--device", default="cpu", help="cpu, or what torch calls another one: cuda, mps")
     steps.add_argument("--threads", type=int, default=1, help="of torch, in each process")
     options = parser.parse_args(arguments)
     unknown = sorted(set(options.names) - set(ALL))

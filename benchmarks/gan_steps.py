@@ -2,8 +2,9 @@
 
 Both take the same weights, shapes and noise, each in a process of its own, step by step in turn. Only the batch is
 smaller than the published one, unless `--batch` says otherwise. Times are those of the processor, so that other work on
-the computer counts for little; the clock's ratio stands beside them and is true only where there is none. `off` is the
-largest difference of a loss of the first weights, in units of 1 + its size.
+the computer counts for little; the clock's ratio stands beside them and is true only where there is none. On another
+device (`--device cuda`) both are of the clock, and memory is the device's. `off` is the largest difference of a loss of
+the first weights, in units of 1 + its size.
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def run(options: argparse.Namespace) -> Iterator[str]:
     for gan in options.gans:
         batch = options.batch or BATCHES[gan]
         kind = "float32" if options.float32 else "as its recipe says"
-        yield f"{gan}, ours {kind}, {options.threads} thread{'s' * (options.threads > 1)}"
+        where = f"{options.threads} thread{'s' * (options.threads > 1)}" if options.device == "cpu" else options.device
+        yield f"{gan}, ours {kind}, {where}"
         yield from _beside_plain(gan, options, [(resolution, batch) for resolution in options.resolutions])
         coarse = min(COARSE, max(options.resolutions))
         yield from _beside_plain(gan, options, [(coarse, more) for more in options.batches])
@@ -191,7 +193,13 @@ def _whole_batch(gan: str, resolution: int, options: argparse.Namespace) -> Iter
 def _case(gan: str, resolution: int, batch: int, options: argparse.Namespace) -> dict[str, Any]:
     """What a process of ours is told, see `gan_worker.Case`."""
     sizes = {"gan": gan, "resolution": resolution, "batch": batch}
-    return {**sizes, "plain": False, "float32": options.float32, "threads": options.threads}
+    return {
+        **sizes,
+        "plain": False,
+        "float32": options.float32,
+        "threads": options.threads,
+        "device": options.device,
+    }
 
 
 def _free_port() -> int:

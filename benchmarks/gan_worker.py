@@ -1,6 +1,8 @@
 """One process of `gan_steps`: `python -m benchmarks.gan_worker CASE`, a step for every line that it reads.
 
-It answers each line with one of JSON: losses, seconds of the processor and of the clock, and the process's peak memory.
+It answers each line with one of JSON: losses, seconds of the processor and of the clock, and the process's peak
+memory. On another device than the processor both are seconds of the clock until the device is done, and the memory is
+the device's.
 In the first step all rates are zero, so that every loss in it is of the first weights, and can be compared.
 """
 
@@ -20,6 +22,7 @@ import torch
 
 from gan3d_core.field import lattice
 from gan3d_core.representations import Implicit, Volume
+from training import loop
 from training.bridges import Bridge
 from training.bridges.setting import Setting
 from training.configuration import fill, read_toml
@@ -53,6 +56,7 @@ class Case:
     float32: bool = False
     """Ours without autocast, for processors that have no 16-bit products."""
     threads: int = 1
+    device: str = "cpu"
 
     def recipe(self) -> GanRecipe:
         """As published but for the batch. 3D-GAN at a lower resolution lacks the finest layers, the implicit GAN stands
@@ -91,8 +95,11 @@ def boxes(resolution: int) -> Records:
 class SameDraws:
     """The shapes and the noise of a trainer's steps, in its order: see `GanTrainer`."""
 
-    def __init__(self, recipe: GanRecipe, resolution: int, data: RealShapes, bridge: Bridge) -> None:
+    def __init__(
+        self, recipe: GanRecipe, resolution: int, data: RealShapes, bridge: Bridge, device: str = "cpu"
+    ) -> None:
         self.recipe, self.data, self.bridge = recipe, data, dataclasses.replace(bridge, resolution=resolution)
+        self.device = device
         self.noise = torch.Generator().manual_seed(recipe.seed + 1)
         self.order = np.random.default_rng(recipe.seed + 2)
         self._codes(SHOWN)
@@ -104,13 +111,13 @@ class SameDraws:
     def real(self) -> torch.Tensor:
         shapes = self.data.draw(self.recipe.batch, self.order).shapes
         setting = Setting.draw(self.recipe.batch, self.recipe.points, 0, self.noise)
-        return self.bridge(shapes, setting).samples
+        return self.bridge(shapes, setting).samples.to(self.device)
 
     def codes(self) -> torch.Tensor:
-        return self._codes(self.recipe.batch)
+        return self._codes(self.recipe.batch).to(self.device)
 
     def mix(self) -> torch.Tensor:
-        return torch.rand(self.recipe.batch, generator=self.noise)
+        return torch.rand(self.recipe.batch, generator=self.noise).to(self.device)
 
 
 Step = Callable[[], dict[str, float]]
@@ -119,19 +126,19 @@ Step = Callable[[], dict[str, float]]
 def plain_step(case: Case) -> tuple[Step, list[torch.optim.Optimizer]]:
     """The plain step, with our weights, data and noise, and its optimisers."""
     recipe = case.recipe()
-    trainer = PlainTrainer(recipe, case.resolution)
+    trainer = PlainTrainer(recipe, case.resolution, case.device)
     trainer.load(*torch.load(case.weights, weights_only=True))
     stands_for: Any = SimpleNamespace(yields=Implicit if trainer.implicit else Volume, resolution=recipe.resolution)
     bridge = Bridge("volume", recipe.resolution, recipe.points)
     data = RealShapes(boxes(recipe.resolution), stands_for, bridge, recipe.mirror)
-    draws = SameDraws(recipe, case.resolution, data, bridge)
+    draws = SameDraws(recipe, case.resolution, data, bridge, case.device)
     return lambda: trainer.step(draws), trainer.optimisers
 
 
 def our_step(case: Case, group: Group) -> tuple[Step, list[torch.optim.Optimizer]]:
     """A trainer's step, and its optimisers."""
     recipe = case.recipe()
-    trainer = GanTrainer(recipe, "cpu", group)
+    trainer = GanTrainer(recipe, case.device, group)
     trainer.step = first_step(recipe, case.resolution)
     if case.weights:
         torch.save((trainer.generator.state_dict(), trainer.plain_critic.state_dict()), case.weights)
@@ -152,24 +159,34 @@ def hold(optimisers: list[torch.optim.Optimizer]) -> Callable[[], None]:
     return lambda: set_rates(rates)
 
 
+def seconds(device: str) -> tuple[float, float]:
+    """Of the processor and of the clock, now that the device has done what it was given."""
+    if device == "cpu":
+        return time.process_time(), time.perf_counter()
+    torch.accelerator.synchronize()
+    return (time.perf_counter(),) * 2
+
+
+def peak(device: str) -> int:
+    """Bytes that have been in use at a time: of the process, or on its device."""
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT
+    return torch.accelerator.max_memory_allocated()
+
+
 def main() -> None:
     case = Case(**json.loads(sys.argv[1]))
-    torch.set_num_threads(case.threads)
-    with joined("cpu") as (group, _):
+    loop.prepare(case.device, case.threads)
+    with joined(case.device) as (group, _):
         step, optimisers = plain_step(case) if case.plain else our_step(case, group)
         release = hold(optimisers)
         _answer({})
         for _ in sys.stdin:
-            processor, clock = time.process_time(), time.perf_counter()
+            before = seconds(case.device)
             losses = step()
-            _answer(
-                {
-                    "losses": [losses["critic_loss"], losses["generator_loss"]],
-                    "processor": time.process_time() - processor,
-                    "clock": time.perf_counter() - clock,
-                    "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * PEAK_UNIT,
-                }
-            )
+            processor, clock = (end - begin for begin, end in zip(before, seconds(case.device), strict=True))
+            shown = [losses["critic_loss"], losses["generator_loss"]]
+            _answer({"losses": shown, "processor": processor, "clock": clock, "peak": peak(case.device)})
             release()
 
 

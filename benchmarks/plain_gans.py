@@ -66,7 +66,9 @@ class DeepSdf(nn.Module):
 
     def __init__(self, latent_size: int, width: int, layers: list[int], resolution: int) -> None:
         super().__init__()
-        self.resolution, self.points = resolution, torch.as_tensor(lattice(resolution))
+        self.resolution = resolution
+        self.points: torch.Tensor
+        self.register_buffer("points", torch.as_tensor(lattice(resolution)), persistent=False)
         first = [3 + latent_size] + [width] * layers[0]
         second = [width + 3 + latent_size] + [width] * (layers[1] - 1) + [1]
         self.first = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(first))
@@ -91,9 +93,10 @@ class PlainTrainer:
     Args:
         recipe: `3dgan` or `implicit-gan`, or a smaller one of their kind.
         resolution: the one that a growing critic has grown to.
+        device: where to train.
     """
 
-    def __init__(self, recipe: GanRecipe, resolution: int) -> None:
+    def __init__(self, recipe: GanRecipe, resolution: int, device: str = "cpu") -> None:
         self.recipe = recipe
         options, critic = recipe.options, recipe.discriminator_options
         self.implicit = recipe.architecture == "implicit"
@@ -104,6 +107,8 @@ class PlainTrainer:
         else:
             self.generator = volumetric_generator(options["latent_size"], options["channels"])
             self.critic = volumetric_critic(critic["channels"])
+        self.generator.to(device)
+        self.critic.to(device)
 
     def load(self, generator: dict[str, torch.Tensor], critic: dict[str, torch.Tensor]) -> None:
         """Take our networks' weights; the layers come in the same order."""

@@ -14,6 +14,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # several processes, each with a thread for every core, only wait
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        default="",
+        metavar="NAME",
+        help="a device that this machine has, such as cuda, for tests/laboratory/test_devices.py and test_pairs.py; "
+        "without it the former pretend one",
+    )
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Iterator[None]:
     """End the process where Blender's module is loaded, after everything that Python does at its end.

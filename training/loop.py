@@ -42,10 +42,13 @@ class Trainer(Protocol):
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
-def use_threads(threads: int) -> None:
-    """Let torch use so many CPU threads; 0 leaves it to torch."""
+def prepare(device: str, threads: int) -> None:
+    """Set up torch for a run: so many CPU threads, 0 leaves it to torch; on CUDA convolutions by whichever algorithm is
+    found fastest for their sizes, which change a few times during a run if at all."""
     if threads:
         torch.set_num_threads(threads)
+    if device.startswith("cuda"):
+        torch.backends.cudnn.benchmark = True
 
 
 def restore(trainer: Trainer, folder: RunFolder | NoFolder, budget: Budget | None = None) -> None:

@@ -112,42 +112,44 @@ class RealShapes:
     def __len__(self) -> int:
         return len(self.records)
 
-    def draw(self, count: int, order: np.random.Generator, share: slice = slice(None)) -> Drawn:
-        """Draw a batch; with `share`, only those rows of it are made, from the same random numbers."""
+    def draw(self, count: int, order: np.random.Generator, share: slice = slice(None), device: str = "cpu") -> Drawn:
+        """Draw a batch onto a device; with `share`, only those rows of it are made, from the same random numbers."""
         chosen = order.choice(len(self), count, replace=len(self) < count)
         flip = order.random(count) < (0.5 if self.mirror else 0.0)
         seeds = order.integers(2**31, size=count)
         chosen, flip, seeds = chosen[share], flip[share], seeds[share]
         queries = _rows(self.records.queries[chosen], self.asked, seeds)
         queries[flip, :, 0] *= -1
-        shapes = self._shapes(chosen, flip, seeds)
-        return Drawn(shapes, torch.from_numpy(queries), torch.from_numpy(self.records.labels[chosen]))
+        shapes = self._shapes(chosen, flip, seeds, device)
+        labels = torch.from_numpy(self.records.labels[chosen])
+        return Drawn(shapes, torch.from_numpy(queries).to(device), labels.to(device))
 
-    def _shapes(self, chosen: np.ndarray, flip: np.ndarray, seeds: np.ndarray) -> Volume | Lattice | Scans | Views:
+    def _shapes(
+        self, chosen: np.ndarray, flip: np.ndarray, seeds: np.ndarray, device: str
+    ) -> Volume | Lattice | Scans | Views:
+        # Grids are made single precision there: a hundred of 64³ take the processor longer than a GPU takes for a step.
         if self.occupancy is not None:
             volumes = self.occupancy[chosen]
             volumes[flip] = volumes[flip, ::-1]
-            return Volume(torch.from_numpy(volumes.astype(np.float32) / 255))
+            return Volume(torch.from_numpy(volumes).to(device).float() / 255)
         if self.views:
             first = self.views[0]
             height, normal, clearance = (
-                torch.stack([getattr(self.views[int(f)], name)[int(i)] for i, f in zip(chosen, flip, strict=True)])
+                torch.stack([getattr(self.views[int(f)], name)[int(i)] for i, f in zip(chosen, flip, strict=True)]).to(
+                    device
+                )
                 for name in ("height", "normal", "clearance")
             )
-            return Views(height.float(), normal.float(), clearance.float(), first.axes, first.reach)
-        distance = self.records.distance[chosen].astype(np.float32)
-        distance[flip] = distance[flip, ::-1]
+            axes, reach = first.axes.to(device), first.reach.to(device)
+            return Views(height.float(), normal.float(), clearance.float(), axes, reach)
+        grids = self.records.distance[chosen]
+        grids[flip] = grids[flip, ::-1]
+        distance = torch.from_numpy(grids).to(device).float()
         if self.yields is Implicit:
-            return Lattice(torch.from_numpy(distance))
+            return Lattice(distance)
         points = _rows(self.records.surface[chosen], self.points, seeds)
         points[flip] *= np.array([-1, 1, 1, -1, 1, 1], np.float32)
-        return Scans(torch.from_numpy(points), torch.from_numpy(distance))
-
-
-def to_device(shapes: Any, device: str) -> Any:
-    """The same shapes with every tensor on a device."""
-    tensors = {f.name: getattr(shapes, f.name) for f in dataclasses.fields(shapes)}
-    return type(shapes)(**{name: value.to(device) for name, value in tensors.items()})
+        return Scans(torch.from_numpy(points).to(device), distance)
 
 
 def _rows(every: np.ndarray, count: int, seeds: np.ndarray) -> np.ndarray:

@@ -146,7 +146,7 @@ def train_autoencoder(recipe: AutoencoderRecipe, dataset: Path, run: Path, devic
     Raises:
         DatasetError, TrainingError
     """
-    loop.use_threads(recipe.threads)
+    loop.prepare(device, recipe.threads)
     trainer = AutoencoderTrainer(recipe, device)
     folder = RunFolder(run, dataclasses.asdict(recipe))
     loop.restore(trainer, folder)

@@ -418,7 +418,7 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> C
     Raises:
         DatasetError, TrainingError
     """
-    loop.use_threads(recipe.threads)
+    loop.prepare(device, recipe.threads)
     autoencoder = load_autoencoder(Path(recipe.autoencoder), device)
     folder = RunFolder(run, dataclasses.asdict(recipe))
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), 4, 1)

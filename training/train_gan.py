@@ -26,7 +26,7 @@ from .data.store import Dataset
 from .distributed import Group, joined
 from .diversity import relative_diversity
 from .gan_recipe import GanRecipe
-from .real_shapes import RealShapes, Records, to_device
+from .real_shapes import RealShapes, Records
 from .regularisers import clip_weights, gradient_penalty, r1_penalty
 from .run_folder import NoFolder, RunFolder
 from .sheets import field_sheet
@@ -231,10 +231,10 @@ class GanTrainer:
         gradient penalty wants one. Random numbers are drawn for the whole part, so that all processes draw the same."""
         count = self.recipe.batch // self.recipe.accumulate
         share = self.group.share(count)
-        drawn = data.draw(count, self.order, share)
-        setting = self.bridge.setting(count, self.noise)[share].asked(drawn.queries).to(self.device)
-        labels = drawn.labels.to(self.device) if len(self.recipe.categories) > 1 else None
-        shapes = to_device(drawn.shapes, self.device)
+        drawn = data.draw(count, self.order, share, self.device)
+        shapes = drawn.shapes
+        setting = self.bridge.setting(count, self.noise)[share].to(self.device).asked(drawn.queries)
+        labels = drawn.labels if len(self.recipe.categories) > 1 else None
         codes = self.draw_codes(count)[share]
         with torch.no_grad():
             real = _told(self.bridge(shapes, setting), labels)
@@ -316,7 +316,7 @@ def train_gan(
     Raises:
         DatasetError, TrainingError
     """
-    loop.use_threads(recipe.threads)
+    loop.prepare(device, recipe.threads)
     categories = recipe.categories
     with joined(device) as (group, own_device):
         trainer = GanTrainer(recipe, own_device, group)

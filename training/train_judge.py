@@ -224,7 +224,7 @@ def train_judge(recipe: JudgeRecipe, dataset: Path, run: Path, device: str) -> C
     Raises:
         DatasetError, TrainingError
     """
-    loop.use_threads(recipe.threads)
+    loop.prepare(device, recipe.threads)
     generator, before, _ = load_codes(Path(recipe.codes), "codes")
     generator = generator.to(device)
     folder = RunFolder(run, dataclasses.asdict(recipe))

@@ -228,7 +228,7 @@ def train_refined(recipe: RefinedRecipe, dataset: Path, run: Path, device: str) 
     Raises:
         DatasetError, TrainingError
     """
-    loop.use_threads(recipe.threads)
+    loop.prepare(device, recipe.threads)
     start, before, (architecture, options) = load_codes(Path(recipe.start), "start")
     if not isinstance(start, TexturedGenerator):
         raise TrainingError(f"{recipe.start} is a run of {architecture!r}, not of 'textured'.", "Name another run.")

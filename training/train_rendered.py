@@ -306,7 +306,7 @@ def train_rendered(recipe: RenderedRecipe, dataset: Path, run: Path, device: str
     Raises:
         DatasetError, TrainingError
     """
-    loop.use_threads(recipe.threads)
+    loop.prepare(device, recipe.threads)
     start = None
     if recipe.start:
         generator, _, (architecture, options), _ = load_run(Path(recipe.start))

@@ -25,9 +25,12 @@ class WrongPlaceError(RuntimeError):
 
 
 class PretendedDevice(TorchFunctionMode):
+    refusal = (WrongPlaceError, TypeError)
+    """What it answers who mixes it with the processor."""
+
     def __init__(self, name: str = "cuda") -> None:
         super().__init__()
-        self.device = torch.device(name)
+        self.name, self.device = name, torch.device(name)
         self._there: Any = WeakIdKeyDictionary()
         """Tensors to whether they are there."""
 

@@ -25,6 +25,11 @@ def one_thread():
 
 
 @pytest.fixture(scope="module")
+def device(request):
+    return request.config.getoption("device") or "cpu"
+
+
+@pytest.fixture(scope="module")
 def shapes():
     return records()
 
@@ -39,8 +44,8 @@ def test_the_grid_has_everything_that_is_yielded_and_consumed():
 @pytest.mark.parametrize("objective", objectives.OBJECTIVES)
 @pytest.mark.parametrize("discriminator", CRITICS)
 @pytest.mark.parametrize("architecture", GENERATORS)
-def test_a_pair_trains(shapes, architecture, discriminator, objective):
-    trainer = GanTrainer(pair(architecture, discriminator, objective=objective), "cpu")
+def test_a_pair_trains(shapes, device, architecture, discriminator, objective):
+    trainer = GanTrainer(pair(architecture, discriminator, objective=objective), device)
     data = RealShapes(shapes, trainer.generator, trainer.bridge, mirror=True)
     before = {name: value.clone() for name, value in trainer.generator.named_parameters()}
     report = trainer.train_step(data)
@@ -62,10 +67,10 @@ def test_views_shall_never_vanish(discriminator):
 
 @pytest.mark.parametrize("discriminator", CRITICS)
 @pytest.mark.parametrize("architecture", GENERATORS)
-def test_a_pair_trains_in_half_precision(shapes, architecture, discriminator):
+def test_a_pair_trains_in_half_precision(shapes, device, architecture, discriminator):
     """Networks compute in bfloat16, the geometry between them and all weights are in single precision."""
     changes = {"autocast": True, "penalty_weight": 10.0, "r1_weight": 1.0, "r1_every": 1, "smoothness_weight": 1.0}
-    trainer = GanTrainer(pair(architecture, discriminator, **changes), "cpu")
+    trainer = GanTrainer(pair(architecture, discriminator, **changes), device)
     trainer.train_step(RealShapes(shapes, trainer.generator, trainer.bridge, mirror=True))
     for parameter in trainer.generator.parameters():
         assert parameter.dtype == parameter.grad.dtype == torch.float32
