@@ -103,7 +103,7 @@ def scattered_isosurface(
     _check(values, offsets)
     if len(corners) and not bool(((corners >= 0) & (corners < size)).all()):
         raise TrainingError(f"Some corners lie outside the lattice of {size}³.")
-    ids, order = (corners @ corners.new_tensor([size * size, size, 1])).sort()
+    ids, order = numbers(corners, size).sort()
     if bool((ids[1:] == ids[:-1]).any()):
         raise TrainingError("Some corners are given twice.")
     corners = corners[order]
@@ -111,7 +111,7 @@ def scattered_isosurface(
     inside = values.detach() < 0
     low = (corners < size - 1).all(1).nonzero()[:, 0]
     table = _table(values.device)
-    row, known = _find(ids, ids[low, None] + table.corners @ ids.new_tensor([size * size, size, 1]))
+    row, known = _find(ids, ids[low, None] + numbers(table.corners, size))
     complete = known.all(1)
     cases = (inside[row[complete]].to(torch.int64) << torch.arange(8, device=ids.device)).sum(1)
     crossed = (cases > 0) & (cases < 255)
@@ -205,14 +205,22 @@ def _table(device: torch.device) -> _Table:
     )
 
 
+def numbers(corners: torch.Tensor, size: int) -> torch.Tensor:
+    """(…, 3) corners of a lattice of size³, or steps between them, to (…) numbers in its order.
+
+    No matrix product, since CUDA has none of integers.
+    """
+    x, y, z = corners.unbind(-1)
+    return (x * size + y) * size + z
+
+
 def _mesh(corners: _Corners, cells: torch.Tensor, cases: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The mesh of the crossed cells, given by the number of their lowest corner in ascending order, and their cases."""
     table = _table(cells.device)
-    strides = cells.new_tensor([corners.size**2, corners.size, 1])
 
     # Which loop each crossed edge of each cell lies in; the rule is reversed where both cells at a face ask for it.
     face = table.ambiguous[cases]
-    neighbour, known = _find(cells, cells + table.steps[face] @ strides)
+    neighbour, known = _find(cells, cells + numbers(table.steps[face], corners.size))
     reversed_ = (face >= 0) & known & (table.ambiguous[cases[neighbour]] == face ^ 1)
     loops = table.loops[reversed_.to(torch.int64), cases]
     counts = table.counts[reversed_.to(torch.int64), cases]
@@ -221,9 +229,10 @@ def _mesh(corners: _Corners, cells: torch.Tensor, cases: torch.Tensor) -> tuple[
     vertex = first[cell] + loops[cell, edge]
 
     # The crossings, each once, and their means over the loops.
-    key = (cells[cell] + table.lower[edge] @ strides) * 3 + table.axes[edge]
+    key = (cells[cell] + numbers(table.lower[edge], corners.size)) * 3 + table.axes[edge]
     key, crossing = key.unique(return_inverse=True)
     low = key // 3
+    strides = cells.new_tensor([corners.size**2, corners.size, 1])
     positions, outwards = _crossings(corners, low, low + strides[key % 3])
     share = 1.0 / vertex.bincount(minlength=int(counts.sum())).to(positions.dtype)
     vertices = positions.new_zeros(len(share), 3).index_add(0, vertex, positions[crossing])

@@ -19,7 +19,7 @@ from gan3d_core.field import cell_centres, lattice
 from gan3d_core.generators.coded import TRUNCATION, Features, reach
 from gan3d_core.generators.textured import TexturedGenerator
 
-from .isosurface import corners_of_crossed_cells, scattered_isosurface
+from .isosurface import corners_of_crossed_cells, numbers, scattered_isosurface
 from .rendering.antialias import outline_blend
 from .rendering.cameras import Cameras
 from .rendering.outline import Edges
@@ -88,8 +88,7 @@ def surfaces(
         at, back = [], []
         for place in places:
             right = torch.cat([torch.maximum(place[:, :1], resolution.fine - 1 - place[:, :1]), place[:, 1:]], 1)
-            number = right @ right.new_tensor([resolution.fine**2, resolution.fine, 1])
-            _, first = torch.unique(number, return_inverse=True)
+            _, first = torch.unique(numbers(right, resolution.fine), return_inverse=True)
             one = right.new_empty((int(first.max()) + 1 if len(first) else 0, 3))
             one[first] = right
             at.append(centres[one])

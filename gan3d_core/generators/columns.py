@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
+from .convolution import Convolution3d
+
 KERNEL = 4
 
 
@@ -69,7 +71,7 @@ def _cast(values: torch.Tensor) -> torch.Tensor:
     return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
 
 
-class HalvingConv3d(nn.Conv3d):
+class HalvingConv3d(Convolution3d):
     """`Conv3d(1, width, 4, stride=2, padding=1)`, on a processor by columns.
 
     Args:

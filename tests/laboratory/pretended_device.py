@@ -17,6 +17,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 _READ = {torch.Tensor.numpy, torch.Tensor.__array__}
 _ACROSS = {torch.Tensor.copy_, torch._has_compatible_shallow_copy_type}
+_PRODUCTS = {torch.matmul, torch.mm, torch.bmm, torch.mv, torch.Tensor.matmul, torch.Tensor.__matmul__}
 _INDEXED = {torch.Tensor.__getitem__, torch.Tensor.__setitem__}
 
 
@@ -25,8 +26,8 @@ class WrongPlaceError(RuntimeError):
 
 
 class PretendedDevice(TorchFunctionMode):
-    refusal = (WrongPlaceError, TypeError)
-    """What it answers who mixes it with the processor."""
+    refusal = (WrongPlaceError, TypeError, NotImplementedError)
+    """What it answers who asks for what it does not do."""
 
     def __init__(self, name: str = "cuda") -> None:
         super().__init__()
@@ -50,6 +51,8 @@ class PretendedDevice(TorchFunctionMode):
         if func in (torch.Tensor.to, torch.Tensor.cpu, torch.Tensor.type_as):
             return self._moved(func, args, kwargs)
         asked = kwargs.get("device")
+        if func in _PRODUCTS and self._there.get(args[0]) and not args[0].is_floating_point():
+            raise NotImplementedError(f'"addmm_impl_{self.device}" not implemented for {args[0].dtype}')
         there = self._place(func, args, tensors)
         if asked is not None:
             there = torch.device(asked).type == self.device.type

@@ -36,7 +36,7 @@ class RealDevice:
     """What the tests ask of a `PretendedDevice`, of one that is there."""
 
     refusal = (RuntimeError, TypeError)
-    """What it answers who mixes it with the processor."""
+    """What it answers who asks for what it does not do."""
 
     def __init__(self, name: str) -> None:
         self.name, self.device = name, torch.device(name)
@@ -83,6 +83,7 @@ def test_torchs_rules_are_kept(elsewhere):
         lambda: here[index.to(elsewhere.device)],
         lambda: torch.cat([there, here]),
         lambda: torch.where(here > 0, there, there),
+        lambda: index.to(elsewhere.device)[None] @ index.to(elsewhere.device),
     ):
         with pytest.raises(refusal):
             wrong()

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from gan3d_core.generators.convolution import Convolution3d
+
 from . import minibatch
 
 
@@ -52,11 +54,11 @@ class CellDiscriminator(nn.Module):
         axes = [(torch.arange(size) + 0.5) / size * 2 - 1 for size in shape]
         self.place: torch.Tensor
         self.register_buffer("place", torch.stack(torch.meshgrid(*axes, indexing="ij"))[None], persistent=False)
-        self.stem = nn.Conv3d(in_channels + 3, channels[0], 3, padding=1)
+        self.stem = Convolution3d(in_channels + 3, channels[0], 3, padding=1)
         self.down = nn.ModuleList(
-            nn.Conv3d(before, after, 4, stride=2, padding=1) for before, after in itertools.pairwise(channels)
+            Convolution3d(before, after, 4, stride=2, padding=1) for before, after in itertools.pairwise(channels)
         )
-        self.parts = nn.Conv3d(channels[parts_after], 1, 1)
+        self.parts = Convolution3d(channels[parts_after], 1, 1)
         cells = 1
         for size in shape:
             cells *= size // 2**halvings

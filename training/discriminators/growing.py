@@ -13,6 +13,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gan3d_core.generators.convolution import Convolution3d
+
 from . import minibatch
 
 COARSEST = 8
@@ -35,12 +37,12 @@ class GrowingDiscriminator(nn.Module):
             raise ValueError("there must be two or more positive widths")
         self.finest = 4 * 2 ** (len(channels) - 1)
         self.minibatch_std = minibatch_std
-        self.entries = nn.ModuleList(nn.Conv3d(1, width, 1) for width in channels[:-1])
+        self.entries = nn.ModuleList(Convolution3d(1, width, 1) for width in channels[:-1])
         self.downs = nn.ModuleList(
-            nn.Sequential(nn.Conv3d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2))
+            nn.Sequential(Convolution3d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2))
             for before, after in itertools.pairwise(channels)
         )
-        self.last = nn.Conv3d(channels[-1] + minibatch_std, 1, 4)
+        self.last = Convolution3d(channels[-1] + minibatch_std, 1, 4)
         self.fade = 1.0
         """Share of the finest level in use, beside a shortcut round it. Set by whoever trains it."""
 

@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from gan3d_core.generators.convolution import Convolution2d
+
 from . import minibatch
 
 CAMERA_SIZE = 3
@@ -30,9 +32,9 @@ class Block(nn.Module):
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
-        self.first = nn.Conv2d(before, before, 3, padding=1)
-        self.second = nn.Conv2d(before, after, 3, padding=1)
-        self.shortcut = nn.Conv2d(before, after, 1, bias=False)
+        self.first = Convolution2d(before, before, 3, padding=1)
+        self.second = Convolution2d(before, after, 3, padding=1)
+        self.shortcut = Convolution2d(before, after, 1, bias=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         inner = F.leaky_relu(self.first(images), 0.2)
@@ -61,9 +63,9 @@ class ImageDiscriminator(nn.Module):
         if min(image_channels, width, *channels) < 1 or len(channels) < 2 or condition_size < 0:
             raise ValueError("sizes must be positive, and there must be two or more widths")
         self.size = 4 * 2 ** (len(channels) - 1)
-        self.stem = nn.Conv2d(image_channels, channels[0], 1)
+        self.stem = Convolution2d(image_channels, channels[0], 1)
         self.blocks = nn.Sequential(*(Block(before, after) for before, after in itertools.pairwise(channels)))
-        self.last = nn.Conv2d(channels[-1] + 1, channels[-1], 3, padding=1)
+        self.last = Convolution2d(channels[-1] + 1, channels[-1], 3, padding=1)
         self.dense = nn.Linear(channels[-1] * 16, width)
         self.out = nn.Linear(width, 1)
         self.condition = (

@@ -7,6 +7,7 @@ from torch import nn
 
 from gan3d_core.generators.attention import SelfAttention
 from gan3d_core.generators.columns import HalvingConv3d
+from gan3d_core.generators.convolution import Convolution3d
 
 from ..techniques.minibatch_discrimination import MinibatchDiscrimination
 from . import minibatch
@@ -52,7 +53,7 @@ class VolumetricDiscriminator(nn.Module):
         layers: list[nn.Module] = []
         before = 1
         for index, width in enumerate(channels):
-            layers.append(wrap(nn.Conv3d(before, width, 4, stride=2, padding=1) if index else HalvingConv3d(width)))
+            layers.append(wrap(Convolution3d(before, width, 4, stride=2, padding=1) if index else HalvingConv3d(width)))
             if normalisation == "batch" and index > 0:
                 layers.append(nn.BatchNorm3d(width))
             layers.append(nn.LeakyReLU(0.2))
@@ -64,7 +65,7 @@ class VolumetricDiscriminator(nn.Module):
         self.closeness = (
             MinibatchDiscrimination((before + minibatch_std) * 4**3, discrimination) if discrimination else None
         )
-        self.last = wrap(nn.Conv3d(before + minibatch_std + discrimination, 1, 4))
+        self.last = wrap(Convolution3d(before + minibatch_std + discrimination, 1, 4))
 
     @property
     def feature_layers(self) -> list[nn.Module]:
