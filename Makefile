@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench extension test-blender52 test-gui environment clean
+.PHONY: help demo test test-device lint format bench extension test-blender52 test-gui environment clean
 
 # Blender 4.5 is built for Python 3.11, and so is its wheel. A `python3.11` on the PATH need not run (pyenv's do not
 # always), so each candidate is asked.
@@ -44,6 +44,11 @@ demo:  ## four chairs: out/chairs.blend, .glb files, a rendered sheet, recipes a
 test:  ## the whole test suite, with Blender 4.5 as a module and a real worker
 	$(development_environment)
 	@$(PY) -m pytest --ignore=tests/gui -n $(JOBS) --dist loadfile $(ARGS)
+
+test-device:  ## every pair and every kind of training on a device that this machine has: DEVICE=cuda
+	@test -n "$(DEVICE)" || { echo "Name the device: make test-device DEVICE=cuda" >&2; exit 1; }
+	$(development_environment)
+	@$(PY) -m pytest tests/laboratory/test_devices.py tests/laboratory/test_pairs.py --device $(DEVICE) $(ARGS)
 
 lint:  ## ruff's rules and format, and mypy with Blender's type stubs
 	$(development_environment)

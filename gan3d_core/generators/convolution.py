@@ -1,8 +1,9 @@
 """Convolutions whose gradients are cheap to differentiate, as gradient penalties do.
 
 A convolution's gradient with respect to its input is linear in its weights. PyTorch differentiates that by a
-convolution whose kernel is as large as the volume; it is the gradient of a convolution's weights, once more, which has
-kernels of its own: a fifth of the time on a processor at 64³, less than a tenth on a GPU.
+convolution whose kernel is as large as the volume, which is half of an implicit GAN's step on a GPU (H200, 64³, batch
+16: 35 ms for each of ten). It is the gradient of a convolution's weights, once more, and that has kernels of its own:
+0.4 ms each. The whole step takes 0.39 s in place of 0.76.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def _gradients(
 
 
 class Convolution2d(nn.Conv2d):
-    """`Conv2d` of one group and no dilation, beyond a processor by `convolve`: there the two take equally long."""
+    """`Conv2d` of one group and no dilation, by `convolve` but on a processor, where both ways take equally long."""
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.device.type == "cpu":

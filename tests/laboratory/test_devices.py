@@ -113,9 +113,11 @@ def test_a_pair_trains_elsewhere(elsewhere, architecture, discriminator):
     changes = {"penalty_weight": 10.0, "r1_weight": 1.0, "r1_every": 1, "smoothness_weight": 1.0}
     trainer, here = (GanTrainer(pair(architecture, discriminator, **changes), d) for d in (elsewhere.name, "cpu"))
     data = RealShapes(records(), trainer.generator, trainer.bridge, mirror=True)
-    report = trainer.train_step(data)
-    assert report == pytest.approx(here.train_step(data), rel=0.01, abs=0.01)
+    report, same = trainer.train_step(data), here.train_step(data)
     assert all(np.isfinite(value) for value in report.values())
+    # Points are drawn from a surface in the order of its faces, which rounding may swap.
+    assert report.pop("diversity", 0.0) == pytest.approx(same.pop("diversity", 0.0), abs=0.05)
+    assert report == pytest.approx(same, rel=0.01, abs=0.01)
     assert next(trainer.generator.parameters()).grad.device.type == elsewhere.device.type
 
 
