@@ -46,6 +46,10 @@ class ImplicitGenerator(nn.Module):
         sphere: radius beyond which everything is outside, for networks trained in a sphere only; 0 for none.
         start_radius: radius of a sphere whose distance is added before the tanh, so that training begins with it; 0, as
             published, begins without any surface.
+        frequencies: octaves of waves that a point is given by besides its coordinates, the longest as long as the cube;
+            0 as published. Without, a perceptron is long in learning what is thin (M. Tancik et al.: Fourier Features
+            Let Networks Learn High Frequency Functions in Low Dimensional Domains, NeurIPS 2020).
+        symmetric: left and right are mirror images: the network is given |x|.
     """
 
     yields = Implicit
@@ -58,15 +62,21 @@ class ImplicitGenerator(nn.Module):
         scale: float = DISTANCE_BAND,
         sphere: float = 0.0,
         start_radius: float = 0.0,
+        frequencies: int = 0,
+        symmetric: bool = False,
     ) -> None:
         super().__init__()
         if min(latent_size, width, *layers) < 1 or len(layers) != 2 or scale <= 0 or min(sphere, start_radius) < 0:
             raise ValueError("sizes must be positive, and layers two numbers")
+        if frequencies < 0:
+            raise ValueError("frequencies must not be negative")
         self.latent_size, self.width = latent_size, width
         self.scale, self.sphere, self.start_radius = scale, sphere, start_radius
         first, second = layers
-        self.layers1 = perceptron(3 + latent_size, width, first, width)
-        self.layers2 = perceptron(width + 3 + latent_size, width, second, 1)
+        self.symmetric = symmetric
+        self.frequencies, self.place = frequencies, 3 * (1 + 2 * frequencies)
+        self.layers1 = perceptron(self.place + latent_size, width, first, width)
+        self.layers2 = perceptron(width + self.place + latent_size, width, second, 1)
 
     def forward(self, codes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """(N, latent_size) and (N, P, 3) to signed distances (N, P) within ±scale, negative inside.
@@ -102,6 +112,7 @@ class ImplicitGenerator(nn.Module):
         weights, biases = parameters[::2], parameters[1::2]
         again = (len(self.layers1) + 1) // 2  # the layer that is fed z and p again
         features: torch.Tensor | None = None
+        points = self._placed(points)
         for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
             if features is not None:
                 features = torch.relu_(features)
@@ -111,6 +122,16 @@ class ImplicitGenerator(nn.Module):
                 features = F.linear(features, weight.to(narrow), bias.to(narrow))
         assert features is not None
         return features[..., 0].to(codes.dtype)
+
+    def _placed(self, points: torch.Tensor) -> torch.Tensor:
+        """(N, P, 3) points as the layers are given them: (N, P, place)."""
+        if self.symmetric:
+            points = torch.cat([points[..., :1].abs(), points[..., 1:]], -1)
+        if not self.frequencies:
+            return points
+        octaves = 2.0 ** torch.arange(self.frequencies, device=points.device, dtype=points.dtype)
+        phases = (torch.pi * points[..., None] * octaves).flatten(-2)
+        return torch.cat([points, phases.sin(), phases.cos()], -1)
 
     def _fed(
         self,
@@ -122,13 +143,13 @@ class ImplicitGenerator(nn.Module):
         bias: torch.Tensor,
     ) -> torch.Tensor:
         """The layer of [features, p, z], or of [p, z]: W_f f + (W_p p + (W_z z + b)). W_z z + b is one for all points
-        of a shape, W_p p one for all shapes where they share the points."""
+        of a shape, W_p p one for all shapes where they share the points. `points` is (N or 1, P, place)."""
         own = weight.shape[1] - self.latent_size
         shared = F.linear(codes, weight[:, own:], bias).to(narrow)  # (N, width)
-        out = F.linear(points, weight[:, own - 3 : own]).to(narrow) + shared[:, None]  # (N, P, width)
+        out = F.linear(points, weight[:, own - self.place : own]).to(narrow) + shared[:, None]  # (N, P, width)
         if features is None:
             return out
-        wide = weight[:, : own - 3].to(narrow)
+        wide = weight[:, : own - self.place].to(narrow)
         return torch.addmm(out.flatten(0, 1), features.flatten(0, 1), wide.t()).unflatten(0, out.shape[:2])
 
     def represent(self, codes: torch.Tensor) -> Implicit:

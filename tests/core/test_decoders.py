@@ -89,6 +89,7 @@ def test_gradients_reach_every_weight_from_what_is_yielded(name: str) -> None:
         ("threedgan", {"start": 0.0}),
         ("implicit", {"width": 0}),
         ("implicit", {"layers": [4]}),
+        ("implicit", {"frequencies": -1}),
         ("patch", {"template": "torus"}),
         ("patch", {"template": "sphere", "charts": 2}),
         ("patch", {"points": 1}),
@@ -135,11 +136,15 @@ def test_an_implicit_generator_without_hidden_influence_is_its_sphere() -> None:
     assert torch.allclose(found, 0.1 * torch.tanh(exact / 0.1), atol=1e-6)
 
 
-def test_the_split_first_layer_is_the_whole_one() -> None:
-    """[p, z] and [features, p, z] through ordinary layers, as DeepSDF is written."""
-    generator = generators.build("implicit", {"latent_size": 5, "width": 12, "layers": [4, 4], "scale": 1.0})
-    z, points = torch.randn(3, 5), torch.rand(3, 7, 3)
-    given = torch.cat([points, z[:, None].expand(-1, 7, -1)], -1)
+@pytest.mark.parametrize("frequencies", [0, 1, 3])
+def test_the_split_first_layer_is_the_whole_one(frequencies: int) -> None:
+    """[p, z] and [features, p, z] through ordinary layers, as DeepSDF is written; p with its waves."""
+    options = {"latent_size": 5, "width": 12, "layers": [4, 4], "scale": 1.0, "frequencies": frequencies}
+    generator = generators.build("implicit", options)
+    z, points = torch.randn(3, 5), torch.rand(3, 7, 3) * 2 - 1
+    angles = [torch.pi * 2**octave * points[..., axis] for axis in range(3) for octave in range(frequencies)]
+    waves = [wave(angle)[..., None] for wave in (torch.sin, torch.cos) for angle in angles]
+    given = torch.cat([points, *waves, z[:, None].expand(-1, 7, -1)], -1)
     features = torch.relu(generator.layers1(given))
     expected = torch.tanh(generator.layers2(torch.cat([features, given], -1)))[..., 0]
     assert torch.allclose(generator(z, points), expected, atol=1e-6)
@@ -160,6 +165,17 @@ def test_outside_the_sphere_it_was_trained_in_everything_is_outside() -> None:
         generator.layers2[-1].bias.fill_(-5.0)
     values = generator.fields(codes(1), 1.0)[0].values(16)
     assert np.array_equal(values < 0, np.linalg.norm(grid(16), axis=-1) <= 0.5)
+
+
+def test_a_symmetric_implicit_shape_is_its_mirror_image() -> None:
+    options = {"latent_size": 8, "width": 16, "layers": [2, 2], "start_radius": 0.6, "frequencies": 2}
+    torch.manual_seed(0)
+    crooked = generators.build("implicit", options).fields(codes(1), 1.0)[0].values(16)
+    torch.manual_seed(0)
+    even = generators.build("implicit", {**options, "symmetric": True}).fields(codes(1), 1.0)[0].values(16)
+    assert np.array_equal(even, even[::-1])
+    assert np.array_equal(even[8:], crooked[8:])
+    assert np.abs(crooked - crooked[::-1]).max() > 1e-3
 
 
 def test_coarse_to_fine_finds_what_a_full_grid_finds() -> None:

@@ -36,7 +36,8 @@ class Metric:
         """`59.2 ± 2.5`, or a dash."""
         if value is None:
             return "–"
-        return f"{value['mean'] * self.scale:.{self.digits}f} ± {value['std'] * self.scale:.{self.digits}f}"
+        mean, spread = (f"{value[name] * self.scale:.{self.digits}f}" for name in ("mean", "std"))
+        return f"{mean} ± {spread}".replace("-", "−")
 
 
 def _renders(look: str) -> tuple[Metric, ...]:
