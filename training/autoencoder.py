@@ -12,6 +12,7 @@ from gan3d_core.generators.coded import TRUNCATION, CodedGenerator, Codes, Featu
 from gan3d_core.generators.volume_encoder import VolumeEncoder, space_to_depth
 
 from .autoencoder_data import Batch
+from .precision import sixteen_bits
 
 
 class ShapeEncoder(nn.Module):
@@ -89,7 +90,7 @@ def reconstruction_losses(
         autocast: 16-bit convolutions. Points and their distances stay in 32 bits: at 8 bits of mantissa a coordinate is
             off by half a leg.
     """
-    with torch.autocast(batch.distance.device.type, torch.bfloat16, enabled=autocast):
+    with sixteen_bits(batch.distance.device, autocast):
         mean, log_variance = encoder(batch.distance, batch.material)
         planes = generator.synthesise(draw(mean, log_variance, noise))
     divergence = torch.stack(

@@ -28,6 +28,7 @@ from .autoencoder_data import AutoencoderData
 from .configuration import fill
 from .data.store import Dataset
 from .discriminators.codes import GROUP, ApartCritic, CellCritic, CodeCritic
+from .precision import sixteen_bits
 from .regularisers import gradient_penalty, r1_penalty
 from .run_folder import RunFolder, read_run
 from .sheets import field_sheet
@@ -308,9 +309,9 @@ class CodesTrainer:
         for turn in range(recipe.critic_steps):
             real, told = self._real()
             critic = functools.partial(self._judge, told)
-            with torch.no_grad(), self._precision():
+            with torch.no_grad(), sixteen_bits(self.device, self.recipe.autocast):
                 fake = self._fake(told)
-            with self._precision():
+            with sixteen_bits(self.device, self.recipe.autocast):
                 loss = self.objective.critic(critic(real), critic(fake))
             total = loss
             if recipe.penalty_weight:
@@ -322,7 +323,7 @@ class CodesTrainer:
             self.critic_optimiser.zero_grad(set_to_none=True)
             total.backward()
             self.critic_optimiser.step()
-        with self._precision():
+        with sixteen_bits(self.device, self.recipe.autocast):
             made = self._fake(told)
             generator_loss = self.objective.generator(self._judge(told, made))
         loop.check(generator_loss, "loss", self.step)
@@ -339,9 +340,6 @@ class CodesTrainer:
 
     def _judge(self, conditions: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         return self.critic(torch.cat([codes, conditions], 1))
-
-    def _precision(self) -> torch.autocast:
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.recipe.autocast)
 
     def finished_mappings(self) -> Mappings:
         """The averaged mappings, whose output is back in the autoencoder's own scale."""

@@ -26,6 +26,7 @@ from .data.store import Dataset
 from .distributed import Group, joined
 from .diversity import relative_diversity
 from .gan_recipe import GanRecipe
+from .precision import sixteen_bits
 from .real_shapes import RealShapes, Records
 from .regularisers import clip_weights, gradient_penalty, r1_penalty
 from .run_folder import NoFolder, RunFolder
@@ -153,7 +154,7 @@ class GanTrainer:
     def _judge(self, samples: torch.Tensor, given: Any) -> torch.Tensor:
         """(N,) outputs of the critic; every call of it passes here. In the generator's step it does not learn."""
         learns = next(self.critic.parameters()).requires_grad
-        with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.recipe.autocast):
+        with sixteen_bits(self.device, self.recipe.autocast):
             return (self.parallel_critic if learns else self.critic)(samples, given).float()
 
     def _backward(self, loss: torch.Tensor, name: str) -> float:

@@ -28,6 +28,7 @@ from .cells import CELLS, CHANNELS, CellData, generated
 from .data.store import Dataset
 from .discriminators.cells import CellDiscriminator, Verdicts
 from .export import load_codes
+from .precision import sixteen_bits
 from .regularisers import r1_penalty
 from .run_folder import RunFolder
 from .sheets import field_sheet
@@ -153,15 +154,12 @@ class RefinedTrainer:
         self.noise.set_state(state["noise"])
         self.order.bit_generator.state = state["order"]
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.recipe.autocast)
-
     def _synthesise(self, codes: Codes) -> Features:
-        with self._autocast():
+        with sixteen_bits(self.device, self.recipe.autocast):
             return self.generator.synthesise(codes)
 
     def _judge(self, cells: torch.Tensor) -> Verdicts:
-        with self._autocast():
+        with sixteen_bits(self.device, self.recipe.autocast):
             return self.critic(cells)
 
     def _drawn(self) -> torch.Tensor:

@@ -13,6 +13,7 @@ from gan3d_core.errors import TrainingError
 from gan3d_core.representations import Implicit
 
 from ..discriminators.images import camera_condition
+from ..precision import sixteen_bits
 from .images import to_images
 from .points import SEES, to_graph, to_points
 from .setting import Setting
@@ -100,18 +101,15 @@ class Sampler(nn.Module):
 
     def forward(self, codes: torch.Tensor, setting: Setting, labels: torch.Tensor | None = None) -> Seen:
         """(N, latent_size) codes, the circumstances of as many shapes, and their classes where there are any."""
-        with self._cast(codes):
+        with sixteen_bits(codes.device, self.autocast):
             shapes = self.generator.represent(*(codes,) if labels is None else (codes, labels))  # type: ignore[operator]
         if isinstance(shapes, Implicit):
             distance = shapes.distance
 
             def cast(points: torch.Tensor) -> torch.Tensor:
-                with self._cast(codes):
+                with sixteen_bits(codes.device, self.autocast):
                     return distance(points)
 
             shapes = dataclasses.replace(shapes, distance=cast)
         terms = {name: TERMS[name](shapes, self.bridge.resolution) for name in self.terms}
         return self.bridge(shapes, setting)._replace(terms=terms)
-
-    def _cast(self, codes: torch.Tensor) -> torch.autocast:
-        return torch.autocast(codes.device.type, torch.bfloat16, enabled=self.autocast)
