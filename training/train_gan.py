@@ -141,10 +141,15 @@ class GanTrainer:
         self._grow()
 
     def _grow(self) -> None:
-        """Set bridge and critic to the resolution of the present step."""
-        self.bridge.resolution, fade = self.recipe.stage(self.step if self.pace is None else self.pace)
-        if self.recipe.growing:
+        """Set bridge and critic to the resolution of the present step, and learning rates to what is left of them."""
+        recipe, step = self.recipe, self.step if self.pace is None else self.pace
+        self.bridge.resolution, fade = recipe.stage(step)
+        if recipe.growing:
             self.plain_critic.fade = fade  # type: ignore[assignment]
+        if recipe.decay_steps:
+            share = recipe.share_of_rates(step)
+            players.set_rate(self.generator_optimiser, share * recipe.generator_rate)
+            players.set_rate(self.critic_optimiser, share * recipe.critic_rate)
 
     def keep_pace(self, share: float) -> None:
         """Grow as a run of `recipe.steps` steps has grown at that share of its length, however many steps this one has

@@ -100,6 +100,27 @@ def test_a_run_grows_as_its_recipe_says():
     assert pair("implicit", "volumetric").stage(3) == (16, 1.0)
 
 
+def test_rates_fall_to_nothing_in_the_last_steps():
+    recipe = pair("threedgan", "volumetric", steps=6, decay_steps=4, generator_rate=0.01, critic_rate=0.02)
+    assert [recipe.share_of_rates(step) for step in range(8)] == [1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0]
+    trainer, again = (GanTrainer(recipe, "cpu") for _ in range(2))
+    data = RealShapes(records(), trainer.generator, trainer.bridge, mirror=False)
+    rates, moved = [], []
+    for _ in range(7):
+        before = torch.nn.utils.parameters_to_vector(trainer.generator.parameters()).detach().clone()
+        trainer.train_step(data)
+        rates.append([o.param_groups[0]["lr"] for o in (trainer.generator_optimiser, trainer.critic_optimiser)])
+        after = torch.nn.utils.parameters_to_vector(trainer.generator.parameters()).detach()
+        moved.append(float((after - before).abs().max()))
+    shares = [1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0]
+    assert rates == [[pytest.approx(0.01 * share), pytest.approx(0.02 * share)] for share in shares]
+    assert moved[0] > moved[5] > moved[6] == 0.0
+    # A run whose length is a time falls as a run of the recipe's steps would at that share of it.
+    again.keep_pace(0.75)
+    again._grow()
+    assert again.generator_optimiser.param_groups[0]["lr"] == pytest.approx(0.005)
+
+
 @pytest.mark.parametrize("architecture", ["implicit", "threedgan", "patch", "multiview"])
 def test_every_generator_can_be_grown(architecture):
     critic = {"discriminator": "growing", "discriminator_options": {"channels": [4, 4, 8]}}
@@ -126,6 +147,8 @@ def test_every_generator_can_be_grown(architecture):
         ({"optimiser": "sgd"}, "no optimiser 'sgd'"),
         ({"prior": "cauchy"}, "no prior 'cauchy'"),
         ({"penalty_norm": 0.0}, "no norm to ask for"),
+        ({"decay_steps": 3}, "in the last 3 of 2 steps"),
+        ({"decay_steps": -1}, "in the last -1 of 2 steps"),
     ],
 )
 def test_unsound_recipes_are_refused(changes, reason):
