@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,6 +84,17 @@ def fill(cls: type[T], data: dict[str, Any]) -> T:
             raise TrainingError(f"The recipe's {name} must be a list of whole numbers, not {value!r}.", "Correct it.")
         values[name] = float(value) if kind and float in kind else value
     return cls(**values)
+
+
+def defaults(cls: type) -> dict[str, Any]:
+    """What a recipe's fields are where nothing is said, as plain data: what a recipe from before a field means."""
+    found = {}
+    for field in dataclasses.fields(cls):
+        if field.default is not dataclasses.MISSING:
+            found[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            found[field.name] = field.default_factory()
+    return json.loads(json.dumps(found))  # tuples are lists in a file
 
 
 def best_device(wanted: str = "auto") -> str:

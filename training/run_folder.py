@@ -3,9 +3,11 @@ snapshots, and a page about it all."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +18,7 @@ from PIL import Image
 from gan3d_core.errors import TrainingError
 from gan3d_core.files import atomic_path, write_text
 
+from .configuration import defaults
 from .monitor import Finding
 from .report import write_page
 
@@ -58,17 +61,18 @@ class RunFolder:
     Args:
         path: the folder. Made if it is not there.
         recipe: the resolved recipe as plain data; a run that is there must have the same, but for `steps`.
+        unsaid: what settings are that a run of an earlier version does not name.
 
     Raises:
         TrainingError: the folder holds something else, or a run of another recipe.
     """
 
-    def __init__(self, path: Path, recipe: dict[str, Any]) -> None:
+    def __init__(self, path: Path, recipe: dict[str, Any], unsaid: Mapping[str, Any] | None = None) -> None:
         self.path = path
         recipe = json.loads(json.dumps(recipe))  # as it would be read back: tuples are lists there
         there = path / "recipe.json"
         if there.exists():
-            old = json.loads(there.read_text("utf-8"))
+            old = {**(unsaid or {}), **json.loads(there.read_text("utf-8"))}
             changed = sorted(
                 k for k in {*old, *recipe} if old.get(k) != recipe.get(k) and k not in ("steps", "threads")
             )
@@ -85,6 +89,11 @@ class RunFolder:
         self._board: Any = None
         self._boarded = True
         self._begin = time.time()
+
+    @classmethod
+    def of(cls, path: Path, recipe: Any) -> RunFolder:
+        """For a recipe that is a dataclass: a run begun before one of its fields was there is gone on with."""
+        return cls(path, dataclasses.asdict(recipe), defaults(type(recipe)))
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Append one line of metrics and send it to TensorBoard."""

@@ -148,7 +148,7 @@ def train_autoencoder(recipe: AutoencoderRecipe, dataset: Path, run: Path, devic
     """
     loop.prepare(device, recipe.threads)
     trainer = AutoencoderTrainer(recipe, device)
-    folder = RunFolder(run, dataclasses.asdict(recipe))
+    folder = RunFolder.of(run, recipe)
     loop.restore(trainer, folder)
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), recipe.points, recipe.surface_points)
     shown = np.linspace(0, len(data) - 1, min(8, len(data))).round().astype(int)

@@ -418,7 +418,7 @@ def train_codes(recipe: CodesRecipe, dataset: Path, run: Path, device: str) -> C
     """
     loop.prepare(device, recipe.threads)
     autoencoder = load_autoencoder(Path(recipe.autoencoder), device)
-    folder = RunFolder(run, dataclasses.asdict(recipe))
+    folder = RunFolder.of(run, recipe)
     data = AutoencoderData(Dataset(dataset, "train", recipe.category), 4, 1)
     mean, log_variance = autoencoder.codes(data)
     shapes, surfaces = (torch.from_numpy(part) for part in teachers(data, recipe.only, recipe.darkest))

@@ -8,7 +8,6 @@ are classes: the generator is told one beside z (`generators/conditional.py`), t
 from __future__ import annotations
 
 import copy
-import dataclasses
 import functools
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -327,7 +326,7 @@ def train_gan(
     with joined(device) as (group, own_device):
         trainer = GanTrainer(recipe, own_device, group)
         shapes = Dataset(dataset, "train", categories[0] if len(categories) == 1 else None)
-        folder = RunFolder(run, dataclasses.asdict(recipe)) if group.first else NoFolder(run)
+        folder = RunFolder.of(run, recipe) if group.first else NoFolder(run)
         group.wait()
         loop.restore(trainer, folder, budget)
         records = Records.needed(shapes, trainer.generator, trainer.bridge, recipe.resolution, categories)

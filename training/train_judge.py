@@ -227,7 +227,7 @@ def train_judge(recipe: JudgeRecipe, dataset: Path, run: Path, device: str) -> C
     loop.prepare(device, recipe.threads)
     generator, before, _ = load_codes(Path(recipe.codes), "codes")
     generator = generator.to(device)
-    folder = RunFolder(run, dataclasses.asdict(recipe))
+    folder = RunFolder.of(run, recipe)
     trainer = JudgeTrainer(recipe, generator)
     loop.restore(trainer, folder)
     if not trainer.step:

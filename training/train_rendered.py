@@ -318,7 +318,7 @@ def train_rendered(recipe: RenderedRecipe, dataset: Path, run: Path, device: str
     trainer = RenderedTrainer(recipe, device, start)
     if start is not None and start.classes != len(trainer.categories):
         raise TrainingError(f"{recipe.start} knows {start.classes} classes, the recipe {len(trainer.categories)}.")
-    folder = RunFolder(run, dataclasses.asdict(recipe))
+    folder = RunFolder.of(run, recipe)
     loop.restore(trainer, folder)
     only = trainer.categories[0] if len(trainer.categories) == 1 else None
     volume = recipe.coarse if recipe.volume_weight else 0

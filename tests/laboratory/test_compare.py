@@ -72,6 +72,18 @@ COMPARE = compare.compare
 COSTS = {"volumetric": 1.0, "growing": 2.0}
 
 
+def test_runs_are_named_by_what_is_not_as_it_is_by_default(plan, tmp_path):
+    """Else a field that comes later would have every comparison trained anew."""
+
+    def named(settings: str) -> list[str]:
+        (tmp_path / "base.toml").write_text(settings + RECIPE)
+        (tmp_path / "boxes.toml").write_text(PLAN)
+        return list(read_plan(tmp_path / "boxes.toml").runs)
+
+    assert named("decay_steps = 0\n") == named("") == list(read_plan(plan).runs)
+    assert set(named("decay_steps = 1\n")).isdisjoint(named(""))
+
+
 class Time:
     """Seconds that pass by what steps cost, and by nothing else."""
 

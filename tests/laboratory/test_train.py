@@ -307,6 +307,14 @@ def test_bad_settings(dataset, tmp_path):
         train_judge(JudgeRecipe("judge", "chair", codes=str(tmp_path / "run3")), dataset, tmp_path / "run7", "cpu")
     with pytest.raises(TrainingError, match="another recipe \\(batch differ\\)"):
         train_gan(dataclasses.replace(GAN, batch=3), dataset, tmp_path / "run3", "cpu")
+    # A run from before there was a field, which is as it was then; and one that says otherwise.
+    written = tmp_path / "run3" / "recipe.json"
+    before = json.loads(written.read_text())
+    del before["decay_steps"]
+    written.write_text(json.dumps(before))
+    assert train_gan(dataclasses.replace(GAN, steps=2), dataset, tmp_path / "run3", "cpu").step == 2
+    with pytest.raises(TrainingError, match="another recipe \\(decay_steps differ\\)"):
+        train_gan(dataclasses.replace(GAN, steps=3, decay_steps=1), dataset, tmp_path / "run3", "cpu")
     (tmp_path / "run3" / "snapshot.pt").write_bytes(b"rubbish")
     with pytest.raises(TrainingError, match="cannot be read"):
         train_gan(GAN, dataset, tmp_path / "run3", "cpu")

@@ -26,7 +26,7 @@ from typing import Any
 
 from gan3d_core.errors import Gan3DError, TrainingError
 
-from ..configuration import fill, override, read_toml
+from ..configuration import defaults, fill, override, read_toml
 from ..gan_recipe import GanRecipe
 
 NEVER = 10**9
@@ -47,8 +47,10 @@ class Entry:
 
     @property
     def run(self) -> str:
-        """Name of its runs: equal for entries of equal recipes, which are trained once."""
-        data = dataclasses.asdict(self.resolved)
+        """Name of its runs: equal for entries of equal recipes, which are trained once. What is as it is by default has
+        no part in it, so that fields which come later leave names as they are."""
+        plain = defaults(GanRecipe)
+        data = {k: v for k, v in dataclasses.asdict(self.resolved).items() if k not in plain or v != plain[k]}
         digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
         return f"{self.resolved.architecture}-{self.resolved.discriminator}-{self.resolved.objective}-{digest}"
 
