@@ -54,7 +54,8 @@ class GanRecipe:
     critic_rate: float = 1e-5
     """Learning rate (ibid.)."""
     decay_steps: int = 0
-    """The last steps, in which both rates fall to 0 in a straight line; 0 for rates that stay."""
+    """The last steps, in which both rates fall to 0 in a straight line, or all if there are fewer; 0 for rates that
+    stay."""
     beta1: float = 0.5
     """Of Adam (ibid.)."""
     beta2: float = 0.999
@@ -115,10 +116,8 @@ class GanRecipe:
                 f"A batch of {self.batch} cannot be computed in {self.accumulate} equal parts.",
                 "Make batch a multiple of accumulate.",
             )
-        if not 0 <= self.decay_steps <= self.steps:
-            raise TrainingError(
-                f"Rates cannot fall in the last {self.decay_steps} of {self.steps} steps.", "Set decay_steps to fewer."
-            )
+        if self.decay_steps < 0:
+            raise TrainingError(f"Rates cannot fall in the last {self.decay_steps} steps.", "Set decay_steps to 0.")
         ascending = all(2 * a == b for a, b in itertools.pairwise(self.growing))
         if self.growing and (not ascending or self.growing[-1] != self.resolution):
             raise TrainingError(
@@ -133,7 +132,8 @@ class GanRecipe:
 
     def share_of_rates(self, step: int) -> float:
         """What is left of the learning rates at a step, in [0, 1]."""
-        return min(max(self.steps - step, 0) / self.decay_steps, 1.0) if self.decay_steps else 1.0
+        falling = min(self.decay_steps, self.steps)
+        return min(max(self.steps - step, 0) / falling, 1.0) if falling else 1.0
 
     def stage(self, step: int) -> tuple[int, float]:
         """The resolution at a step, and the share, in (0, 1], to which it is faded in."""
