@@ -73,7 +73,7 @@ def test_a_file_that_is_missing(folder, name):
         read(folder)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_truncated_weights(tmp_path, share):
     folder = tmp_path / "cut"
@@ -95,7 +95,7 @@ def test_weights_that_are_rubbish(folder, data):
         read(folder)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 2**20), bit=st.integers(0, 7))
 def test_one_flipped_bit_is_found(tmp_path, place, bit):
     folder = tmp_path / "bit"

@@ -78,7 +78,7 @@ def test_full_grid_is_the_whole_cube():
     assert topology(faces).euler == 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 12), st.sampled_from(["normal", "integers", "binary"]))
 def test_any_finite_grid_gives_a_closed_outward_mesh(seed, resolution, kind):
     generator = np.random.default_rng(seed)

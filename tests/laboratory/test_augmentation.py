@@ -35,7 +35,7 @@ from training.data.writer import Writer
 from training.prepare import prepare
 
 WIDE = AugmentationRecipe(mirror=0.5, stretch=1.5, warp=1.6, taper=0.3, hue=180, lightness=0.3, chroma=1)
-FIRM = settings(max_examples=25, deadline=None)
+FIRM = settings(max_examples=25)
 
 
 def source_mesh(vertices: np.ndarray, faces: np.ndarray, **more) -> SourceMesh:

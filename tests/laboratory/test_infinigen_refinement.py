@@ -17,7 +17,7 @@ SOLIDS = {
 }
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(sorted(SOLIDS)), st.floats(0.02, 1.0), st.integers(40, 2000))
 def test_refining_changes_nothing_but_the_length_of_edges(name, spacing, most):
     solid = SOLIDS[name]

@@ -109,7 +109,7 @@ def test_derivatives_of_color_at_an_outline_inside_the_picture():
     assert math.isclose(float(shift.grad), expected, rel_tol=0.03)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(seed=st.integers(0, 2**31), count=st.integers(1, 40), scale=st.sampled_from([0.05, 0.3, 1.5]))
 def test_no_color_leaves_the_images_range(seed, count, scale):
     random = torch.Generator().manual_seed(seed)

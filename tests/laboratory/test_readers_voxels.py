@@ -118,7 +118,7 @@ def test_legs_and_boards_of_one_voxel_stay(shape):
     assert trimesh.Trimesh(vertices, faces, process=False).is_watertight
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays.arrays(bool, st.tuples(*[st.integers(1, 5)] * 3)))
 def test_any_voxels_have_a_closed_surface_that_stays_where_they_are(occupied):
     vertices, faces = surface_nets(occupied)

@@ -30,7 +30,7 @@ def test_frechet_of_gaussians_with_diagonal_covariances():
     assert found == pytest.approx(25 + 1 + 0 + 16)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_frechet_of_gaussians_against_the_matrix_square_root(size, seed):
     random = np.random.default_rng(seed)
@@ -125,7 +125,7 @@ def test_precision_recall_of_constructed_sets():
     assert collapsed.recall == pytest.approx(1 / 60)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(5, 12), st.integers(5, 12), st.integers(1, 4), st.integers(0, 2**32 - 1))
 def test_precision_recall_against_brute_force(count, other, neighbours, seed):
     random = np.random.default_rng(seed)

@@ -63,7 +63,7 @@ def test_records_come_back_bit_for_bit(folder):
         data.array(0, "sdf512")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.integers(0, 5), min_size=0, max_size=4),
     st.sampled_from(["<f2", "<f4", "<f8", "|u1", "<u2", "<i4", "|b1"]),
