@@ -70,6 +70,12 @@ def check(loss: torch.Tensor, name: str, step: int) -> None:
         raise NotFiniteError(f"{name} is not a number at step {step}.", "Lower the learning rates.")
 
 
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all weights."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
 def apply(optimiser: torch.optim.Optimizer, name: str, step: int) -> None:
     """One step of an optimiser with the gradients that are there.
 

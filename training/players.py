@@ -95,12 +95,6 @@ def optimiser(recipe: GanRecipe, network: nn.Module, rate: float) -> torch.optim
     return torch.optim.Adam(network.parameters(), rate, (recipe.beta1, recipe.beta2), fused=True)
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set the learning rate of all weights."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
 @torch.no_grad()
 def channels_last(network: nn.Module) -> None:
     """Lay out the weights of convolutions so that bfloat16 is fast: the channels of a cell or pixel side by side."""

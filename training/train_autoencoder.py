@@ -108,8 +108,7 @@ class AutoencoderTrainer:
         batch = data.batch(index, self.order).to(self.device)
         warm = min(1.0, (self.step + 1) / 100)
         fade = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, self.step / recipe.steps)))
-        for group in self.optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * warm * fade
+        loop.set_rate(self.optimiser, recipe.learning_rate * warm * fade)
         losses = reconstruction_losses(self.encoder, self.generator, batch, self.noise, recipe.autocast)
         grown = min(1.0, self.step / recipe.easy_steps) if recipe.easy_steps else 1.0
         total = losses.decoding(recipe.sharp_weight, recipe.material_weight, grown * recipe.blending_weight)

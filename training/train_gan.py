@@ -147,8 +147,8 @@ class GanTrainer:
             self.plain_critic.fade = fade  # type: ignore[assignment]
         if recipe.decay_steps:
             share = recipe.share_of_rates(step)
-            players.set_rate(self.generator_optimiser, share * recipe.generator_rate)
-            players.set_rate(self.critic_optimiser, share * recipe.critic_rate)
+            loop.set_rate(self.generator_optimiser, share * recipe.generator_rate)
+            loop.set_rate(self.critic_optimiser, share * recipe.critic_rate)
 
     def keep_pace(self, share: float) -> None:
         """Grow as a run of `recipe.steps` steps has grown at that share of its length, however many steps this one has

@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812
 
 from .convolution import Convolution3d
+from .precision import cast
 
 KERNEL = 4
 
@@ -65,12 +66,6 @@ def _fold_axis(columns: torch.Tensor, axis: int) -> torch.Tensor:
     return torch.stack([even, odd], axis + 1).flatten(axis, axis + 1)
 
 
-def _cast(values: torch.Tensor) -> torch.Tensor:
-    """Values in the precision that autocast asks for: columns are many, and shall be small before they are made."""
-    kind = values.device.type
-    return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
-
-
 class HalvingConv3d(Convolution3d):
     """`Conv3d(1, width, 4, stride=2, padding=1)`, on a processor by columns.
 
@@ -85,7 +80,8 @@ class HalvingConv3d(Convolution3d):
         """(N, 1, 2R, 2R, 2R) to (N, width, R, R, R)."""
         if volumes.device.type != "cpu":
             return super().forward(volumes)
-        columns = _Unfold.apply(_cast(volumes)).flatten(0, 2)  # (64, N, 1, R, R, R)
+        # Columns are many, and shall be small before they are made.
+        columns = _Unfold.apply(cast(volumes)).flatten(0, 2)  # (64, N, 1, R, R, R)
         out = F.linear(columns.flatten(1).t(), self.weight.flatten(1), self.bias)  # (N R³, width)
         return out.unflatten(0, columns.shape[1:2] + columns.shape[3:]).movedim(-1, 1)
 

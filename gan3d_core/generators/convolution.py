@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from .precision import cast
+
 
 class Steps(NamedTuple):
     """How a kernel walks over the cells: for each axis."""
@@ -33,12 +35,8 @@ def convolve(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | No
     Returns:
         (N, K, …).
     """
-    kind = inputs.device.type
-    if torch.is_autocast_enabled(kind):
-        narrow = torch.get_autocast_dtype(kind)
-        inputs, weight = inputs.to(narrow), weight.to(narrow)
-        bias = None if bias is None else bias.to(narrow)
-    with torch.autocast(kind, enabled=False):
+    inputs, weight, bias = cast(inputs), cast(weight), None if bias is None else cast(bias)
+    with torch.autocast(inputs.device.type, enabled=False):
         out = _OfInputs.apply(inputs, weight.detach(), None if bias is None else bias.detach(), steps, (weight,))
         if not torch.is_grad_enabled() or not (weight.requires_grad or (bias is not None and bias.requires_grad)):
             return out
@@ -155,19 +153,18 @@ def _gradients(
     )[0 if of_inputs else 1]
 
 
-class Convolution2d(nn.Conv2d):
-    """`Conv2d` of one group and no dilation, by `convolve` but on a processor, where both ways take equally long."""
+class _ByConvolve:
+    """A layer of one group and no dilation by `convolve` but on a processor, where both ways take equally long."""
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def forward(self: Any, inputs: torch.Tensor) -> torch.Tensor:
         if inputs.device.type == "cpu":
-            return super().forward(inputs)
-        return convolve(inputs, self.weight, self.bias, Steps(self.stride, self.padding))  # type: ignore[arg-type]
+            return super().forward(inputs)  # type: ignore[misc]
+        return convolve(inputs, self.weight, self.bias, Steps(self.stride, self.padding))
 
 
-class Convolution3d(nn.Conv3d):
+class Convolution2d(_ByConvolve, nn.Conv2d):
+    """`Conv2d` whose gradient is cheap to differentiate."""
+
+
+class Convolution3d(_ByConvolve, nn.Conv3d):
     """`Conv3d`, likewise."""
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.device.type == "cpu":
-            return super().forward(inputs)
-        return convolve(inputs, self.weight, self.bias, Steps(self.stride, self.padding))  # type: ignore[arg-type]

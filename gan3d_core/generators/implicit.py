@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from ..field import Field, Materials, lattice
 from ..representations import DISTANCE_BAND, Implicit
+from . import precision
 from .chunks import in_chunks, piecewise
 
 OUTSIDE = 1.0
@@ -96,8 +97,7 @@ class ImplicitGenerator(nn.Module):
     def _products(self, codes: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
         """All layers, (N, P), in float32 or finer. On a processor many points pass in parts that stay in its cache."""
         kind = codes.device.type
-        narrow = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else codes.dtype
-        function = functools.partial(self._layers, narrow)
+        function = functools.partial(self._layers, precision.wanted(codes))
         inputs = (points, codes, *self.layers1.parameters(), *self.layers2.parameters())
         rows = len(codes) * points.shape[1]
         with torch.autocast(kind, enabled=False):
